@@ -1,0 +1,1 @@
+"""Prefrontal: a self-hosted executive for language models."""

@@ -1,0 +1,1 @@
+"""Configuration: one typed tree, loaded from file, environment and flags, reloaded while serving."""

@@ -1,0 +1,1 @@
+"""What the rooms hand each other: model cards, assessments, plans, efforts, verdicts, records, wire messages."""
