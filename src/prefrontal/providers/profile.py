@@ -40,7 +40,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The conventions of one engine.
 
     wire: which translator speaks it (openai, anthropic, gemini, ollama, or one from an entry point).
-    reasoning_out: where assistant turns carry reasoning back (``reasoning_content``, ``reasoning``, ``mistral_chunks``, ``none``).
+    reasoning_out: where assistant turns carry reasoning back (``reasoning_content``, ``reasoning``,
+    ``mistral_chunks``, ``none``).
     reasoning_back: when it must be sent back: never, tool_turns, always.
     usage_shape: special accounting (``xai``: reasoning outside completion; ``deepseek``: cache hit fields; ``groq``; ``none`` …).
     structured_output: how a JSON schema is honoured (response_format, structured_outputs, format, output_config, gemini,
