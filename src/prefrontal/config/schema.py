@@ -1,0 +1,101 @@
+"""The configuration as one typed tree. `Config()` is a complete, working default.
+
+Each field carries its meaning, unit and range; a default that is a number names its origin (measured, specified or assumed).
+The JSON Schema (`schema.json`) and the reference in the documentation are generated from this tree.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from prefrontal.config.schema_models import (
+    EffortEntry,
+    ModelEntry,
+    PriceEntry,
+    PriceWindowEntry,
+    TlsEntry,
+)
+from prefrontal.config.schema_routing import (
+    BUILTIN_POLICIES,
+    KNOWN_ROLES,
+    Affinity,
+    Channel,
+    EffortPolicy,
+    Philosophy,
+    Prefer,
+    Reflexes,
+    Routing,
+    TaskRoute,
+    builtin_channels,
+)
+from prefrontal.config.schema_service import (
+    Breaker,
+    Discovery,
+    Egress,
+    Engine,
+    Limits,
+    Logging,
+    Opening,
+    Records,
+    Restart,
+    Retries,
+    Server,
+    Timeouts,
+)
+
+__all__ = [
+    "BUILTIN_POLICIES",
+    "KNOWN_ROLES",
+    "Affinity",
+    "Breaker",
+    "Channel",
+    "Config",
+    "Discovery",
+    "EffortEntry",
+    "EffortPolicy",
+    "Egress",
+    "Engine",
+    "Limits",
+    "Logging",
+    "ModelEntry",
+    "Opening",
+    "Philosophy",
+    "Prefer",
+    "PriceEntry",
+    "PriceWindowEntry",
+    "Records",
+    "Reflexes",
+    "Restart",
+    "Retries",
+    "Routing",
+    "Server",
+    "TaskRoute",
+    "Timeouts",
+    "TlsEntry",
+    "builtin_channels",
+]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration."""
+
+    version: Annotated[Literal[1], Meta(description="Version of this file format.")] = 1
+    server: Annotated[Server, Meta(description="The HTTP side.")] = Server()
+    models: Annotated[dict[str, ModelEntry], Meta(description="Name clients use → the model behind it.")] = {}
+    roles: Annotated[
+        dict[str, tuple[str, ...]],
+        Meta(
+            description="Role → the models that fill it, best first. Known: router, reasoning, reasoning_heavy, coding, "
+            "coding_large_context, summarization, validation, vision, embedding; others are yours to invent."
+        ),
+    ] = {}
+    routing: Annotated[Routing, Meta(description="How `model: auto` chooses.")] = msgspec.field(default_factory=Routing)
+    limits: Annotated[Limits, Meta(description="Bounds on work, waiting and money.")] = Limits()
+    records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
+    engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
+    discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()
+    logging: Annotated[Logging, Meta(description="What is written to stderr.")] = Logging()
+    egress: Annotated[Egress, Meta(description="Which hosts may be contacted.")] = Egress()
