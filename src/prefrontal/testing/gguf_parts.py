@@ -6,7 +6,9 @@ grammars and label decisions need. numpy and gguf (extra ``test``) are imported 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,12 +106,58 @@ class Vocabulary:
         """Apply the merges the way the tokenizer does: the lowest rank first, the leftmost of equals."""
         parts = list(spelling)
         while True:
-            ranked = [(self._ranks.get(pair, -1), at) for at, pair in enumerate(zip(parts, parts[1:], strict=False))]
+            ranked = [(self._ranks.get(pair, -1), at) for at, pair in enumerate(pairwise(parts))]
             known = [entry for entry in ranked if entry[0] >= 0]
             if not known:
                 return parts
             at = min(known)[1]
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
+
+
+MAX_ANSWER_CHARS = 2000
+"""The longest answer a rules model spells; each word costs a dimension. Assumed."""
+
+
+def answer_chains(vocabulary: Vocabulary, answers: Iterable[str]) -> dict[str, list[int]]:
+    """Cut each answer into pieces that occur nowhere else, add them as tokens, and return the token ids of each.
+
+    So the current token alone tells which answer is being spelled and how far it is. Pieces are words with the space before
+    them where possible; a word that is taken is joined with the next ones. Shorter answers choose first.
+    ValueError when an answer is empty, too long, or cannot be cut so.
+    """
+    taken: set[str] = set()
+    chains = {}
+    for answer in sorted(answers, key=lambda text: (len(text), text)):
+        if not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
+            raise ValueError(f"The answer {answer[:40]!r} must have 1 to {MAX_ANSWER_CHARS} characters that are not all space.")
+        pieces = _cut(
+            answer,
+            lambda piece: piece in taken or (len(piece) > 1 and piece in vocabulary),
+        )
+        taken.update(pieces)
+        chains[answer] = pieces
+    return {answer: [vocabulary.add_piece(piece) for piece in pieces] for answer, pieces in chains.items()}
+
+
+def _cut(answer: str, is_taken: Callable[[str], bool]) -> list[str]:
+    """Cut `answer` into different pieces none of which is taken."""
+    pieces: list[str] = []
+    rest = ""
+    for word in re.findall(r"\s*\S+(?:\s+\Z)?", answer):
+        rest += word
+        if not is_taken(rest) and rest not in pieces:
+            pieces.append(rest)
+            rest = ""
+    while rest and pieces:
+        rest = pieces.pop() + rest
+        if not is_taken(rest) and rest not in pieces:
+            return [*pieces, rest]
+    if not rest:
+        return pieces
+    for at in range(1, len(rest)):  # the whole answer is a keyword: spell it in two
+        if rest[:at] != rest[at:] and not is_taken(rest[:at]) and not is_taken(rest[at:]):
+            return [rest[:at], rest[at:]]
+    raise ValueError(f"The answer {answer!r} shares its spelling with a keyword and with other answers; change one of them.")
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +215,6 @@ def _write_tokenizer(writer: Any, vocabulary: Vocabulary, template: str | None) 
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(vocabulary.tokens)
     writer.add_token_types([control] * BYTE_OFFSET + [normal] * (len(vocabulary) - BYTE_OFFSET))
-    # The engine refuses a byte-level vocabulary without merges; one that spells a space twice changes nothing else.
     writer.add_token_merges(vocabulary.merges)
     writer.add_bos_token_id(BOS_ID)
     writer.add_eos_token_id(EOS_ID)
@@ -180,7 +227,11 @@ def _write_tokenizer(writer: Any, vocabulary: Vocabulary, template: str | None) 
 def layer_tensors(layer: int, matrices: Mapping[str, Matrix], ones: Matrix) -> dict[str, Matrix]:
     """Name one layer's matrices (attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, ffn_down) and add its norms."""
     named = {f"blk.{layer}.{name}.weight": matrix for name, matrix in matrices.items()}
-    return {**named, f"blk.{layer}.attn_norm.weight": ones, f"blk.{layer}.ffn_norm.weight": ones}
+    return {
+        **named,
+        f"blk.{layer}.attn_norm.weight": ones,
+        f"blk.{layer}.ffn_norm.weight": ones,
+    }
 
 
 def import_numpy() -> Any:
