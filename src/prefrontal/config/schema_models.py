@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Count0, Layers, NotNegative, Positive, Share, Slots
+from prefrontal.contracts.effort import Level
 
 Usd = NotNegative | None  # per million tokens; 0 is free, None is unknown
 
@@ -19,7 +20,7 @@ class PriceWindowEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         str,
         Meta(
             pattern=r"^\d{1,2}:\d{2}$",
-            description='Start, "HH:MM" UTC, included. Quote it: YAML reads 08:30 as a number.',
+            description='Start, "HH:MM" UTC, included. Quote it: other YAML tools read 08:30 as a number.',
         ),
     ] = msgspec.field(name="from")
     end: Annotated[str, Meta(pattern=r"^\d{1,2}:\d{2}$", description='End, "HH:MM" UTC, excluded. Quote it.')] = msgspec.field(
@@ -51,10 +52,10 @@ class EffortEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         None
     )
     levels: Annotated[
-        tuple[str, ...], Meta(description="The levels the model takes, weakest first; empty: the dialect's own.")
+        tuple[Level, ...], Meta(description="The levels the model takes, weakest first; empty: the dialect's own.")
     ] = ()
     alias: Annotated[
-        dict[str, str], Meta(description="Level as asked → level as sent, for engines that name them differently.")
+        dict[Level, Level], Meta(description="Level as asked → level as sent, for engines that name them differently.")
     ] = {}
     budget_min_tokens: Annotated[Count0 | None, Meta(description="Smallest thinking budget to send, tokens.")] = None
     budget_max_tokens: Annotated[Count | None, Meta(description="Largest thinking budget to send, tokens.")] = None

@@ -1,0 +1,50 @@
+"""What differs between two configurations, and which differences wait for the next start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from prefrontal.config.problems import dotted
+from prefrontal.config.redact import masked
+from prefrontal.config.schema import Config
+
+RESTART_ONLY = (
+    "server.host",
+    "server.port",
+    "server.max_header_bytes",
+    "server.idle_timeout_s",
+    "records.path",
+    "records.queue_size",
+    "logging.format",
+)
+"""Settings that are read once, at start."""
+
+_NOTHING = object()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting that differs. `before` / `after` None: not there; secrets are masked. `restart`: waits for the next start."""
+
+    path: str
+    before: Any = None
+    after: Any = None
+    restart: bool = False
+
+
+def diff(old: Config, new: Config) -> list[Change]:
+    """Return what differs, in the order of the tree, leaf by leaf; a whole added or removed model is one change."""
+    changes: list[Change] = []
+    _walk(msgspec.to_builtins(old), msgspec.to_builtins(new), (), changes)
+    return changes
+
+
+def _walk(before: Any, after: Any, path: tuple[str | int, ...], changes: list[Change]) -> None:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in [*before, *(key for key in after if key not in before)]:
+            _walk(before.get(key, _NOTHING), after.get(key, _NOTHING), (*path, key), changes)
+    elif before is _NOTHING or after is _NOTHING or before != after:
+        name = dotted(path)
+        shown = (None if side is _NOTHING else masked(side, path) for side in (before, after))
+        changes.append(Change(path=name, before=next(shown), after=next(shown), restart=name in RESTART_ONLY))

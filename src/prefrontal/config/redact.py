@@ -1,0 +1,119 @@
+"""Keeping secrets out of what is shown and stored: masked settings, and text with anything key-shaped removed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from prefrontal.config.schema import Config
+
+REDACTED = "[redacted]"
+_SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "cookie", "credential")
+_NOT_SECRET = ("tokens", "template_key", "max_completion_tokens", "env_keys", "keyboard", "tokenizer")
+
+# Published prefixes of keys in the wild. The lookbehind keeps words such as `task-` and `disk-` whole.
+_SHAPES = (
+    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_\-]{12,}",  # OpenAI, Anthropic, OpenRouter, DeepSeek, Moonshot, LiteLLM, our own
+    r"(?<![A-Za-z0-9])(?:gsk|hf|r8|npm|ghp|gho|ghu|ghs|ghr|glpat|github_pat)[_-][A-Za-z0-9_\-]{16,}",
+    r"(?<![A-Za-z0-9])(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}",  # Stripe and its imitators
+    r"(?<![A-Za-z0-9])xai-[A-Za-z0-9]{16,}",
+    r"(?<![A-Za-z0-9])pypi-[A-Za-z0-9_\-]{16,}",
+    r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9\-]{10,}",  # Slack
+    r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_\-]{30,}",  # Google
+    r"(?<![A-Za-z0-9])ya29\.[A-Za-z0-9_\-]{16,}",  # Google OAuth
+    r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",  # AWS
+    r"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}",  # SendGrid
+    r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}",  # a signed JSON Web Token
+    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)",
+)
+_SHAPE = re.compile("|".join(_SHAPES))
+# what follows a name that says it is a secret; the name stays, the value goes
+_NAMED = re.compile(
+    r"""((?:api[_-]?key|access[_-]?key|secret[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token|password|passwd)["']?"""
+    r"""\s{0,4}[:=]\s{0,4}["']?)([^\s"',;}]{6,})""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(\b(?:bearer|basic)\s{1,4})([A-Za-z0-9_\-.~+/]{12,}=*)", re.IGNORECASE)
+_URL = re.compile(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(@)")
+
+
+class Redactor:
+    """Removes secrets from text: those it was told of, and everything with the shape of a key. Safe for hostile text: linear."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
+        self._known = re.compile("|".join(re.escape(secret) for secret in known)) if known else None
+
+    def text(self, text: str) -> str:
+        """Return `text` with every secret replaced by ``[redacted]``; text without one comes back as it is."""
+        if self._known is not None:
+            text = self._known.sub(REDACTED, text)
+        text = _SHAPE.sub(REDACTED, text)
+        text = _BEARER.sub(rf"\1{REDACTED}", text)
+        text = _NAMED.sub(rf"\1{REDACTED}", text)
+        return _URL.sub(rf"\1{REDACTED}\3", text) if "://" in text else text
+
+    def value(self, value: Any) -> Any:
+        """Return `value`, any JSON value, with the text in it redacted, and the values of keys that name a secret removed."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list | tuple):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self._entry(key, item) for key, item in value.items()}
+        return value
+
+    def _entry(self, key: Any, item: Any) -> Any:
+        if isinstance(item, str) and isinstance(key, str) and item and names_secret(key):
+            return REDACTED
+        return self.value(item)
+
+
+def secrets_of(config: Config) -> tuple[str, ...]:
+    """Return every secret written in `config`: our own keys, the providers' keys, and header values that carry one."""
+    found = [*config.server.api_keys, *config.server.admin_keys]
+    for entry in config.models.values():
+        found += [entry.key or "", *(value for name, value in entry.headers.items() if names_secret(name))]
+    return tuple(dict.fromkeys(secret for secret in found if secret))
+
+
+def redact(config: Config) -> dict[str, Any]:
+    """Return the tree as plain values for ``config show``, with every secret masked."""
+    shown: dict[str, Any] = masked(msgspec.to_builtins(config), ())
+    return shown
+
+
+def mask(secret: str) -> str:
+    """Return what may be shown of a secret: its last four characters when it is long enough not to be guessed from them."""
+    return f"…{secret[-4:]}" if len(secret) >= 16 else "…"
+
+
+def masked(value: Any, path: tuple[str | int, ...]) -> Any:
+    """Return a plain value that stands at `path` of the tree with the secrets in it masked."""
+    if isinstance(value, dict):
+        return {key: masked(item, (*path, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(item, (*path, index)) for index, item in enumerate(value)]
+    if isinstance(value, str) and value:
+        return mask(value) if is_secret(path) else _SHAPE.sub(REDACTED, value)
+    return value
+
+
+def is_secret(path: tuple[str | int, ...]) -> bool:
+    """Return whether the setting at `path` is a secret."""
+    if path[:2] in (("server", "api_keys"), ("server", "admin_keys")):
+        return True
+    if len(path) < 3 or path[0] != "models":
+        return False
+    if path[2] == "key":
+        return True
+    return path[2] in ("headers", "extra_body") and any(names_secret(part) for part in path[3:] if isinstance(part, str))
+
+
+def names_secret(name: str) -> bool:
+    """Return whether a header or field of that name usually carries a secret."""
+    lowered = name.lower()
+    return any(word in lowered for word in _SECRET_WORDS) and not any(word in lowered for word in _NOT_SECRET)
