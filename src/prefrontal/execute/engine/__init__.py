@@ -1,0 +1,1 @@
+"""The supervised local engine: llama.cpp as one child process a model."""
