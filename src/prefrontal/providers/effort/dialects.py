@@ -173,5 +173,10 @@ def load_dialects() -> Dialects:
         msgspec.ValidationError: the shipped file does not fit the structs (a bug of ours; its path names the field).
     """
     text = resources.files("prefrontal.providers").joinpath("data", "effort_dialects.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML built without libyaml has no fast loader
-    return msgspec.convert(yaml.load(text, Loader=loader), Dialects)  # a safe loader either way
+    return msgspec.convert(read_yaml(text), Dialects)
+
+
+def read_yaml(text: str) -> Any:
+    """Return the plain data of a YAML text, by the fast loader where PyYAML was built with libyaml."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, Loader=loader)  # noqa: S506  # a safe loader either way

@@ -10,18 +10,18 @@ import msgspec
 from prefrontal.contracts.effort import Effort, Level
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import ConfigError
-from prefrontal.providers.effort.dialects import LADDER, BudgetOp, BudgetRange, Dialect, Dialects, Op, ToggleOp
+from prefrontal.providers.effort.dialects import LADDER, BudgetOp, BudgetRange, Dialect, Dialects, EnumOp, Op, ToggleOp
 
 
 class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model's card may change of its dialect (`ModelCard.effort_overrides`). None: as the dialect says.
 
-    key: last part of the switch's field, e.g. ``thinking`` for a template that has no ``enable_thinking``. send_budget False:
-    only the switch is sent (an engine started without its reasoning parser refuses budgets). The other names are those of
-    the dialect.
+    alias: level as asked → what is sent: another level, or the engine's own word for it. key: last part of the switch's field,
+    e.g. ``thinking`` for a template that has no ``enable_thinking``. send_budget False: only the switch is sent (an engine
+    started without its reasoning parser refuses budgets). The other names are those of the dialect.
     """
 
-    alias: dict[str, Level] | None = None
+    alias: dict[str, str] = {}
     budget_min_tokens: int | None = None
     budget_max_tokens: int | None = None
     send_budget: bool = True
@@ -37,7 +37,6 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 _PLAIN = (
-    "alias",
     "binary",
     "always_on",
     "thinks_by_default",
@@ -89,7 +88,11 @@ def dialect_of(card: ModelCard, dialects: Dialects) -> Dialect:
     budget = _budget(card, dialect)
     if budget is not dialect.budget:
         changes["budget"] = budget
-    return msgspec.structs.replace(dialect, **changes) if changes else dialect
+    if changes:
+        dialect = msgspec.structs.replace(dialect, **changes)
+    if "none" in dialect.levels and always_thinks(card, dialect):
+        dialect = msgspec.structs.replace(dialect, levels=tuple(level for level in dialect.levels if level != "none"))
+    return dialect
 
 
 def _levels(card: ModelCard) -> tuple[Level, ...]:
@@ -106,18 +109,24 @@ def _levels(card: ModelCard) -> tuple[Level, ...]:
 
 def _changes(own: Overrides, dialect: Dialect) -> dict[str, Any]:
     changes = {name: getattr(own, name) for name in _PLAIN if getattr(own, name) is not None}
-    if own.key is not None or not own.send_budget:
-        changes["ops"] = tuple(
-            _rekeyed(op, own.key) for op in dialect.ops if own.send_budget or not (isinstance(op, BudgetOp) and op.when)
-        )
+    levels = {asked: sent for asked, sent in own.alias.items() if sent in LADDER}
+    words = {asked: sent for asked, sent in own.alias.items() if sent not in LADDER}
+    if levels:
+        changes["alias"] = {**dialect.alias, **levels}
+    if own.key is not None or not own.send_budget or words:
+        kept = [op for op in dialect.ops if own.send_budget or not (isinstance(op, BudgetOp) and op.when)]
+        changes["ops"] = tuple(_reworded(op, own.key, words) for op in kept)
     return changes
 
 
-def _rekeyed(op: Op, key: str | None) -> Op:
-    if key is None or not isinstance(op, ToggleOp):
-        return op
-    head, dot, _ = op.path.rpartition(".")
-    return msgspec.structs.replace(op, path=f"{head}{dot}{key}")
+def _reworded(op: Op, key: str | None, words: dict[str, str]) -> Op:
+    """The operation under the card's own key and with the engine's own words."""
+    if isinstance(op, ToggleOp) and key is not None:
+        head, dot, _ = op.path.rpartition(".")
+        return msgspec.structs.replace(op, path=f"{head}{dot}{key}")
+    if isinstance(op, EnumOp) and words:
+        return msgspec.structs.replace(op, map={**dict(zip(LADDER, LADDER, strict=True)), **(op.map or {}), **words})
+    return op
 
 
 def _budget(card: ModelCard, dialect: Dialect) -> BudgetRange | None:
@@ -149,12 +158,12 @@ def asked_score(effort: Effort, dialects: Dialects) -> float | None:
 
 
 def snap(level: Level, dialect: Dialect) -> Level:
-    """Return the level the model takes for `level`: itself, its alias, else the nearest above none, ties going down."""
-    if level in dialect.levels:
-        return level
+    """Return the level the model takes for `level`: its alias, itself, else the nearest above none, ties going down."""
     alias = dialect.alias.get(level)
     if alias is not None and alias in dialect.levels:
         return alias
+    if level in dialect.levels:
+        return level
     thinking = [name for name in dialect.levels if name != "none"]
     if not thinking:
         return "none"
