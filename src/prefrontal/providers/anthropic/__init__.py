@@ -1,0 +1,1 @@
+"""The Anthropic Messages wire, for clients and for upstreams."""

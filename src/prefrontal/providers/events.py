@@ -1,0 +1,72 @@
+"""A stream of JSON objects as server-sent events, the common half of the Anthropic and Gemini stream parsers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefrontal.chat.response import Chunk
+from prefrontal.contracts.wire import WireResponse
+from prefrontal.errors import ProviderCut, ProviderError
+from prefrontal.providers.base import Target
+from prefrontal.providers.common import loads, misbehaved, upstream_error
+from prefrontal.providers.sse import Event, SSEDecoder
+
+_HEAD_BYTES = 64 * 1024
+"""Assumed: an error body sent in place of a stream is smaller than this."""
+
+
+class JSONEvents:
+    """Feeds each event's JSON object to `take`. A subclass sets `done` when the stream's own end mark came."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.done = False
+        self._sse = SSEDecoder()
+        self._head = b""
+        self._seen = False
+
+    def take(self, value: dict[str, Any]) -> list[Chunk]:
+        """Return the chunks of one event. Raises ProviderError."""
+        raise self.error({"status": 200})
+
+    def error(self, value: dict[str, Any]) -> ProviderError:
+        """Return the error an error object inside the stream stands for."""
+        return misbehaved(self.target, f"unexpected event {str(value)[:80]}")
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """Return the chunks completed by `data`. Raises ProviderError."""
+        if not self._seen and len(self._head) < _HEAD_BYTES:
+            self._head += data
+        return self._all(self._sse.feed(data))
+
+    def finish(self) -> list[Chunk]:
+        """Return what is left. Raises ProviderCut, or ProviderMisbehaved when these bytes were never a stream of events."""
+        chunks = self._all(self._sse.finish())
+        if self.done:
+            return chunks
+        if not self._seen and self._head.strip():
+            value = loads(self._head)
+            value = value[0] if isinstance(value, list) and value else value
+            if isinstance(value, dict) and "error" in value:
+                raise self.error(value)
+            raise misbehaved(self.target, "the answer is not an event stream")
+        raise upstream_error(ProviderCut, f"{self.target.profile.title} ended the stream inside the answer.", self.target)
+
+    def _all(self, events: list[Event]) -> list[Chunk]:
+        out: list[Chunk] = []
+        for event in events:
+            self._seen, self._head = True, b""
+            if self.done:
+                break
+            value = loads(event.data)
+            if not isinstance(value, dict):
+                if event.event == "error":
+                    raise self.error({"error": {"message": event.data}})
+                raise misbehaved(self.target, "an event of the stream is not a JSON object")
+            out.extend(self.take(value))
+        return out
+
+
+def as_response(value: bytes, status: int = 200) -> WireResponse:
+    """Return an error object found inside a stream as the response it would have been."""
+    return WireResponse(status=status, headers={}, body=value)
