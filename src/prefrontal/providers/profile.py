@@ -46,6 +46,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     usage_shape: special accounting (``xai``: reasoning outside completion; ``deepseek``: cache hit fields; ``groq``; ``none`` …).
     structured_output: how a JSON schema is honoured (response_format, structured_outputs, format, output_config, gemini,
     json_object_only, none). output_cap_field: default name of the cap. drop: fields never sent, with the reason.
+    drop_message: fields of messages never sent, with the reason. think_tags: how tags in the text are read (``reasoning.py``):
+    ``off``, ``opened`` (``<think>`` at the start), ``unopened`` (also a closing tag alone, for models that always think).
+    load_shape: what the body of a load or unload call looks like (``model``, ``instance``, ``sleep``).
     effort_dialect: default when the model's facts name none. self_hosted: no money per call. ports: where local probes look.
     error_shape: openai, flat, tgi, ollama, anthropic, gemini. evidence / source: how sure, and from where.
     """
@@ -71,10 +74,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     developer_role: bool = False
     tool_choice_required: bool = True
     drop: dict[str, str] = {}
+    drop_message: dict[str, str] = {}
+    think_tags: Literal["off", "opened", "unopened"] = "opened"
     static: dict[str, Any] = {}
     error_shape: str = "openai"
     count_shape: str | None = None
     probe_shape: str | None = None
+    load_shape: str | None = None
     count_tokens: bool = False
     self_hosted: bool = False
     capabilities: dict[str, Any] = {}

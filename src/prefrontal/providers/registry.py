@@ -84,7 +84,7 @@ def discover_providers(points: Iterable[EntryPoint] | None = None) -> Discovered
     for point in entry_points(group=ENTRY_POINT_GROUP) if points is None else points:
         try:
             provider = point.load()()
-        except Exception as error:  # an edge: foreign code may fail in any way, and must not take the process along
+        except Exception as error:  # noqa: BLE001 - an edge: foreign code may fail in any way and must not take us along
             broken.append(BrokenPlugin(name=point.name, target=point.value, reason=f"{type(error).__name__}: {error}"))
             continue
         if not isinstance(provider, Provider):

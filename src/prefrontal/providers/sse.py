@@ -13,16 +13,16 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One event: its name (None when the stream gave none) and its data lines joined by ``\\n``."""
+    r"""One event: its name (None when the stream gave none) and its data lines joined by ``\n``."""
 
     event: str | None
     data: str
 
 
 class SSEDecoder:
-    """Decodes one event stream. Memory is bounded by `max_line_bytes`, for one line and for the data of one event.
+    r"""Decodes one event stream. Memory is bounded by `max_line_bytes`, for one line and for the data of one event.
 
-    Lines may end in ``\\n``, ``\\r\\n`` or ``\\r``. Comments and unknown fields are skipped; bytes that are not UTF-8 become
+    Lines may end in ``\n``, ``\r\n`` or ``\r``. Comments and unknown fields are skipped; bytes that are not UTF-8 become
     U+FFFD. A line of the field ``error``, which some engines write in place of an event, is an event named ``error``.
     """
 
