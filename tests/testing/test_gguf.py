@@ -148,7 +148,18 @@ def test_rules_decide_under_a_json_schema(rules: Post) -> None:
         assert json.loads(said(rules, prompt, response_format=form)) == {"label": label, "why": label}
 
 
-@pytest.mark.parametrize("wrong", [{}, {"two words": "A"}, {"né": "A"}, {"refund": ""}, {"refund": " "}, {"refund": "x" * 2001}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {},
+        {"two words": "A"},
+        {"né": "A"},
+        {"refund": ""},
+        {"refund": " "},
+        {"refund": "x" * 2001},
+        {"Refund": "A", "refund": "B"},
+    ],
+)
 def test_rules_refuse_what_they_cannot_spell(tmp_path: Path, wrong: dict[str, str]) -> None:
     """Missing rules, keywords the tokenizer would split and empty or endless answers are errors, not surprises."""
     with pytest.raises(ValueError, match=r"rules|keyword|answer"):

@@ -84,11 +84,7 @@ def build_random(path: str | Path, *, seed: int = 0, context_length: int = 8192)
 
 
 def build_rules(
-    path: str | Path,
-    rules: Mapping[str, str],
-    *,
-    default: str = "I do not know.",
-    context_length: int = 8192,
+    path: str | Path, rules: Mapping[str, str], *, default: str = "I do not know.", context_length: int = 8192
 ) -> Path:
     """Write a model whose answer depends on the prompt's words, and return `path`.
 
@@ -115,32 +111,7 @@ def build_rules(
     keywords = ascii_words(rules, what="keyword")
     if not keywords:
         raise ValueError("rules must hold at least one keyword.")
-    vocabulary = Vocabulary()
-    tokens = [_add_spellings(vocabulary, keyword) for keyword in keywords]
-    chains = answer_chains(vocabulary, {*rules.values(), default})
-    pieces = [piece for chain in chains.values() for piece in chain]
-    width = round_up(len(chains) + 1 + len(pieces), 32)
-    shape = Shape(
-        name="rules",
-        width=width,
-        heads=width // 32,
-        context_length=context_length,
-        norm_epsilon=1e-12,  # one keyword among 8192 tokens is a faint signal, which the usual 1e-5 would drown
-    )
-    tensors = _rule_tensors(
-        shape,
-        len(vocabulary),
-        chains,
-        list(zip(tokens, rules.values(), strict=True)),
-        default,
-    )
-    return write_llama(
-        path,
-        shape=shape,
-        vocabulary=vocabulary,
-        tensors=tensors,
-        template=LAST_MESSAGE_TEMPLATE,
-    )
+    return _write_rules(path, dict(zip(keywords, rules.values(), strict=True)), default, context_length)
 
 
 def build_embedding(
@@ -169,8 +140,7 @@ def build_embedding(
     """
     if dimensions < 32 or dimensions % 32:
         raise ValueError(f"dimensions is {dimensions}; it must be a multiple of 32.")
-    np = import_numpy()
-    rng = np.random.default_rng(seed)
+    rng = import_numpy().random.default_rng(seed)
     vocabulary = Vocabulary()
     members = [
         [token for word in ascii_words(words, what="word") for token in _add_spellings(vocabulary, word)]
@@ -178,40 +148,32 @@ def build_embedding(
     ]
     if not members:
         _add_spellings(vocabulary, _COMMON_WORDS[0])
-    shape = Shape(
-        name=f"embedding-{seed}",
-        width=dimensions,
-        heads=dimensions // 32,
-        context_length=context_length,
-    )
-    embedding = rng.normal(0.0, 1.0, (len(vocabulary), dimensions)).astype(np.float32)
-    # Each token is scaled to one length, and the first dimension is then hidden: a token that is mostly in it says little.
-    embedding[:, 0] = _PLAIN_TOKEN_HUSH * np.sqrt(dimensions)
-    for tokens in members:
-        direction = rng.normal(0.0, 1.0, dimensions)
-        direction[0] = 0.0
-        embedding[tokens] = direction
-    hush = np.ones(dimensions, np.float32)
-    hush[0] = 0.0
-    tensors = {
-        "token_embd.weight": embedding,
-        "output.weight": np.zeros((len(vocabulary), dimensions), np.float32),
-        "output_norm.weight": hush,
-        **_still_layer(shape),
-    }
-    return write_llama(
-        path,
-        shape=shape,
-        vocabulary=vocabulary,
-        tensors=tensors,
-        template=None,
-        pooling_type=MEAN_POOLING,
-    )
+    shape = Shape(name=f"embedding-{seed}", width=dimensions, heads=dimensions // 32, context_length=context_length)
+    tensors = _embedding_tensors(shape, len(vocabulary), members, rng)
+    return write_llama(path, shape=shape, vocabulary=vocabulary, tensors=tensors, template=None, pooling_type=MEAN_POOLING)
 
 
 def _add_spellings(vocabulary: Vocabulary, word: str) -> list[int]:
     """Make one token each of the word, lower and capitalised, with and without a space before it."""
     return [vocabulary.add_word(before + spelling) for spelling in (word, word.capitalize()) for before in ("", " ")]
+
+
+def _write_rules(path: str | Path, rules: dict[str, str], default: str, context_length: int) -> Path:
+    """Make a token of each keyword and of each piece of an answer, and write the model that links them."""
+    vocabulary = Vocabulary()
+    tokens = [_add_spellings(vocabulary, keyword) for keyword in rules]
+    chains = answer_chains(vocabulary, {*rules.values(), default})
+    pieces = [piece for chain in chains.values() for piece in chain]
+    width = round_up(len(chains) + 1 + len(pieces), 32)
+    shape = Shape(
+        name="rules",
+        width=width,
+        heads=width // 32,
+        context_length=context_length,
+        norm_epsilon=1e-12,  # one keyword among 8192 tokens is a faint signal, which the usual 1e-5 would drown
+    )
+    tensors = _rule_tensors(shape, len(vocabulary), chains, list(zip(tokens, rules.values(), strict=True)), default)
+    return write_llama(path, shape=shape, vocabulary=vocabulary, tensors=tensors, template=LAST_MESSAGE_TEMPLATE)
 
 
 def _rule_tensors(
@@ -253,11 +215,27 @@ def _rule_tensors(
         "token_embd.weight": embedding,
         "output.weight": output,
         "output_norm.weight": np.ones(shape.width, np.float32),
-        **_still_layer(
-            shape,
-            value=average,
-            mix=np.eye(shape.width, dtype=np.float32) * loudest_average,
-        ),
+        **_still_layer(shape, value=average, mix=np.eye(shape.width, dtype=np.float32) * loudest_average),
+    }
+
+
+def _embedding_tensors(shape: Shape, vocabulary_size: int, members: list[list[int]], rng: Any) -> dict[str, Matrix]:
+    """Draw one direction for each group's tokens, and a faint one of its own for every other token."""
+    np = import_numpy()
+    embedding = rng.normal(0.0, 1.0, (vocabulary_size, shape.width)).astype(np.float32)
+    # Each token is scaled to one length, and the first dimension is then hidden: a token that is mostly in it says little.
+    embedding[:, 0] = _PLAIN_TOKEN_HUSH * np.sqrt(shape.width)
+    for tokens in members:
+        direction = rng.normal(0.0, 1.0, shape.width)
+        direction[0] = 0.0
+        embedding[tokens] = direction
+    hush = np.ones(shape.width, np.float32)
+    hush[0] = 0.0
+    return {
+        "token_embd.weight": embedding,
+        "output.weight": np.zeros((vocabulary_size, shape.width), np.float32),
+        "output_norm.weight": hush,
+        **_still_layer(shape),
     }
 
 

@@ -130,10 +130,7 @@ def answer_chains(vocabulary: Vocabulary, answers: Iterable[str]) -> dict[str, l
     for answer in sorted(answers, key=lambda text: (len(text), text)):
         if not answer.strip() or len(answer) > MAX_ANSWER_CHARS:
             raise ValueError(f"The answer {answer[:40]!r} must have 1 to {MAX_ANSWER_CHARS} characters that are not all space.")
-        pieces = _cut(
-            answer,
-            lambda piece: piece in taken or (len(piece) > 1 and piece in vocabulary),
-        )
+        pieces = _cut(answer, lambda piece: piece in taken or (len(piece) > 1 and piece in vocabulary))
         taken.update(pieces)
         chains[answer] = pieces
     return {answer: [vocabulary.add_piece(piece) for piece in pieces] for answer, pieces in chains.items()}
@@ -227,11 +224,7 @@ def _write_tokenizer(writer: Any, vocabulary: Vocabulary, template: str | None) 
 def layer_tensors(layer: int, matrices: Mapping[str, Matrix], ones: Matrix) -> dict[str, Matrix]:
     """Name one layer's matrices (attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, ffn_down) and add its norms."""
     named = {f"blk.{layer}.{name}.weight": matrix for name, matrix in matrices.items()}
-    return {
-        **named,
-        f"blk.{layer}.attn_norm.weight": ones,
-        f"blk.{layer}.ffn_norm.weight": ones,
-    }
+    return {**named, f"blk.{layer}.attn_norm.weight": ones, f"blk.{layer}.ffn_norm.weight": ones}
 
 
 def import_numpy() -> Any:
@@ -261,10 +254,12 @@ def round_up(number: int, step: int) -> int:
 
 
 def ascii_words(words: Iterable[str], *, what: str) -> list[str]:
-    """Return `words` in lower case; ValueError unless each is made of ASCII letters only, which the tokenizer keeps whole."""
-    kept = []
+    """Return `words` in lower case; ValueError unless each is made of ASCII letters, which the tokenizer keeps whole, and new."""
+    kept: list[str] = []
     for word in words:
         if not (word.isascii() and word.isalpha()):
             raise ValueError(f"{what} {word!r} must be one word of the letters a to z.")
+        if word.lower() in kept:
+            raise ValueError(f"{what} {word!r} is there twice.")
         kept.append(word.lower())
     return kept

@@ -173,7 +173,8 @@ class LocalEngine:
             ended = await self._run_once()
             following = after_exit(ended, quick_crashes, self._settings.restart, chance=self._chance.random())
             quick_crashes = following.quick_crashes
-            self._last_error = f"{following.reason} {_last_words(self._stderr, self.spec.path)}".strip()
+            words = _last_words(self._stderr, self.spec.path, served=ended.served_s is not None)
+            self._last_error = f"{following.reason} {words}".strip()
             log.warning("engine %s: %s", self.spec.model_id, self._last_error)
             if following.delay_s is None:
                 return self._fail()
@@ -292,11 +293,15 @@ class LocalEngine:
         )
 
 
-def _last_words(lines: deque[str], path: str) -> str:
-    """Return the first line that the engine marked as an error, or else the last line, without the model's folder."""
+def _last_words(lines: deque[str], path: str, *, served: bool) -> str:
+    """Return the first line that the engine marked as an error, without the model's folder.
+
+    Without one: the last line if it never served, for that is what a refused setting leaves; else nothing, for that is chatter.
+    """
     errors = [line.partition(" E ")[2].strip() for line in lines if " E " in line]
-    words = errors[0] if errors else next((line for line in reversed(lines) if line), "")
-    return words.replace(path, Path(path).name)
+    if not errors and not served:
+        errors = [line for line in reversed(lines) if line]
+    return errors[0].replace(path, Path(path).name) if errors else ""
 
 
 def _rss_bytes(pid: int | None) -> int | None:
