@@ -45,6 +45,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 def memory_bytes(
     fact: ModelFact, *, bits_per_weight: float, context_tokens: int, kv_bytes: float = 2.0, slots: int = 1
+) -> int | None:
+    """Return the total of `memory_parts`; None when it cannot be known."""
+    parts = memory_parts(fact, bits_per_weight=bits_per_weight, context_tokens=context_tokens, kv_bytes=kv_bytes, slots=slots)
+    return None if parts is None else parts.total_bytes
+
+
+def memory_parts(
+    fact: ModelFact, *, bits_per_weight: float, context_tokens: int, kv_bytes: float = 2.0, slots: int = 1
 ) -> Memory | None:
     """Return what loading the model takes; None when its size or its attention is not known.
 
