@@ -31,7 +31,7 @@ def profiles() -> dict[str, Profile]:
         ),
         "vllm": Profile(name="vllm", title="vLLM", wire="openai", provider="vllm", ports=(8000,), self_hosted=True),
         "llamacpp": Profile(
-            name="llamacpp", title="llama.cpp", wire="openai", provider="llama.cpp", ports=(8080,), self_hosted=True
+            name="llamacpp", title="llama.cpp", wire="openai", provider="llamacpp", ports=(8080,), self_hosted=True
         ),
         "generic": Profile(name="generic", title="Any", wire="openai", provider="custom"),
     }

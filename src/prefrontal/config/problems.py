@@ -65,7 +65,7 @@ def nearest(name: str, known: Iterable[str], *, at_most: int = 3) -> list[str]:
     by_lower = {item.lower(): item for item in known}
     found = difflib.get_close_matches(name.lower(), by_lower, n=at_most, cutoff=0.6)
     alike = {item: difflib.SequenceMatcher(None, item, name.lower()).ratio() for item in found}
-    return [by_lower[item] for item in found if alike[item] >= alike[found[0]] - 0.15]  # a much better match stands alone
+    return [by_lower[item] for item in found if alike[item] >= alike[found[0]] - 0.1]  # a much better match stands alone
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

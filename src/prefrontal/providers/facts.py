@@ -164,6 +164,11 @@ class Facts:
             tokens = tokens[1:]
         return None
 
+    def by_id(self, name: str, profile: str | None) -> ModelFact | None:
+        """Return the entry called `name` exactly, behind `profile`; None when there is none."""
+        found = next((entry for entry in self.catalogue.models if entry.id == name), None)
+        return None if found is None else self._resolved(found, profile)
+
     def _longest(self, tokens: tuple[str, ...]) -> Entry | None:
         best: Entry | None = None
         best_rank = (0, 0)
