@@ -167,3 +167,8 @@ def _dense(text: str) -> float:
     signs = len(raw) - len(raw.translate(None, _SIGNS))
     per_token = CHARS_PER_TOKEN_CODE if signs > CODE_SIGN_SHARE * length else CHARS_PER_TOKEN_TEXT
     return tokens + digits * TOKENS_PER_DIGIT + (plain - digits) / per_token
+
+
+def estimate_length(characters: int, calibration: Calibration = NEUTRAL) -> int:
+    """Return the tokens of an answer of which only its length in characters is known."""
+    return round(characters / CHARS_PER_TOKEN_TEXT * calibration.factor)

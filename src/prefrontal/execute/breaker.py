@@ -1,0 +1,87 @@
+"""The breaker of one model: after too many failures it is left alone for a while, then tried with one request.
+
+    closed    ▶ open       (failures in the window reach the limit)
+    open      ▶ half_open  (the pause is over: one request may pass)
+    half_open ▶ closed     (it succeeded)
+    half_open ▶ open       (it failed; the pause doubles, up to a limit)
+
+States are values; the functions are pure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MAX_OPEN_FACTOR = 8
+"""The pause grows to at most this multiple of `open_s` (assumed)."""
+
+
+class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """failures: how many within `window_s` open it. open_s: first pause. (assumed: 5 in 30 s, 5 s)."""
+
+    failures: int = 5
+    window_s: float = 30.0
+    open_s: float = 5.0
+
+
+class Breaker(msgspec.Struct, frozen=True, kw_only=True):
+    """The state: times of recent failures, since when it is open (None: closed), how long, and whether the trial is out."""
+
+    failed_at: tuple[float, ...] = ()
+    opened_at: float | None = None
+    pause_s: float = 0.0
+    trial_out: bool = False
+
+
+CLOSED = Breaker()
+
+
+def phase(state: Breaker, now: float) -> Literal["closed", "open", "half_open"]:
+    """Return the phase at monotonic time `now`."""
+    if state.opened_at is None:
+        return "closed"
+    return "half_open" if now - state.opened_at >= state.pause_s else "open"
+
+
+def admits(state: Breaker, now: float) -> bool:
+    """Return whether a request may pass now."""
+    if state.opened_at is None:
+        return True
+    return not state.trial_out and now - state.opened_at >= state.pause_s
+
+
+def started(state: Breaker) -> Breaker:
+    """Return the state after a request was let through: while half open, only one."""
+    if state.opened_at is None:
+        return state
+    return Breaker(failed_at=state.failed_at, opened_at=state.opened_at, pause_s=state.pause_s, trial_out=True)
+
+
+def succeeded(state: Breaker) -> Breaker:
+    """Return the state after a success: closed."""
+    return state if state is CLOSED else CLOSED
+
+
+def abandoned(state: Breaker) -> Breaker:
+    """Return the state after a trial that said nothing (the client left): the next request may try."""
+    if not state.trial_out:
+        return state
+    return Breaker(failed_at=state.failed_at, opened_at=state.opened_at, pause_s=state.pause_s, trial_out=False)
+
+
+def failed(state: Breaker, now: float, policy: BreakerPolicy) -> Breaker:
+    """Return the state after a failure that counts."""
+    if state.opened_at is not None:
+        pause = min(state.pause_s * 2, policy.open_s * MAX_OPEN_FACTOR)
+        return Breaker(failed_at=(), opened_at=now, pause_s=pause)
+    recent = (*(t for t in state.failed_at if now - t < policy.window_s), now)
+    if len(recent) >= policy.failures:
+        return Breaker(failed_at=(), opened_at=now, pause_s=policy.open_s)
+    return Breaker(failed_at=recent)
+
+
+def reopens_in_s(state: Breaker, now: float) -> float:
+    """Return seconds until the next trial (0: now)."""
+    return 0.0 if state.opened_at is None else max(0.0, state.opened_at + state.pause_s - now)

@@ -1,0 +1,27 @@
+"""What the executor is asked to do."""
+
+from __future__ import annotations
+
+import msgspec
+
+from prefrontal.chat.embeddings import EmbeddingsRequest
+from prefrontal.chat.request import ChatRequest
+from prefrontal.config.schema_service import Limits
+from prefrontal.contracts.effort import Effort
+from prefrontal.contracts.model import ModelCard
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request with the models that may serve it, best first, and the bounds that hold.
+
+    For embeddings `request` holds the texts as one message, for estimates, and `embeddings` what is sent. `deadline` is a moment of the monotonic clock (None: only the configured timeouts). `default_cap` is the output cap to use
+    when the caller gave none and the model needs one.
+    """
+
+    request: ChatRequest
+    cards: tuple[ModelCard, ...]
+    effort: Effort
+    limits: Limits
+    deadline: float | None = None
+    default_cap: int | None = None
+    embeddings: EmbeddingsRequest | None = None

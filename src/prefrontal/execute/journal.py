@@ -1,0 +1,125 @@
+"""What happened during one request, in order: the attempts, and how long each part waited for somebody else."""
+
+from __future__ import annotations
+
+from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
+from prefrontal.clock import Clock
+from prefrontal.contracts.effort import EffortFields
+from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.record import Attempt
+from prefrontal.contracts.wire import Dropped, WireRequest
+from prefrontal.errors import PrefrontalError, ProviderError
+from prefrontal.execute.retry import RetryClass
+
+
+class Entry:
+    """One attempt being written; times are milliseconds from the request's arrival."""
+
+    __slots__ = (
+        "card",
+        "cost_usd",
+        "dropped",
+        "ended_ms",
+        "error",
+        "fields",
+        "finish_reason",
+        "first_token_ms",
+        "mark",
+        "outcome",
+    )
+    __slots__ += ("queued_ms", "retry", "started_ms", "upstream_request_id", "usage")
+
+    def __init__(self, card: ModelCard, started_ms: float) -> None:
+        self.card = card
+        self.started_ms = started_ms
+        self.ended_ms = started_ms
+        self.first_token_ms: float | None = None
+        self.queued_ms = 0.0
+        self.fields: EffortFields | None = None
+        self.dropped: tuple[Dropped, ...] = ()
+        self.outcome = "open"
+        self.mark: str | None = None
+        self.error: PrefrontalError | None = None
+        self.retry: RetryClass | None = None
+        self.finish_reason: str | None = None
+        self.usage = UNKNOWN_USAGE
+        self.cost_usd: float | None = None
+        self.upstream_request_id: str | None = None
+
+    def rendered(self, fields: EffortFields, wire: WireRequest) -> None:
+        """Note what was sent for effort and what was left out."""
+        self.fields = fields
+        if fields.remove or fields.notes or wire.dropped:
+            self.dropped = (*wire.dropped, *fields.remove, *fields.notes)
+
+    def frozen(self) -> Attempt:
+        """Return the attempt as it goes into the record."""
+        error, fields = self.error, self.fields
+        upstream = error if isinstance(error, ProviderError) else None
+        return Attempt(
+            model=self.card.id,
+            provider=self.card.provider or self.card.profile,
+            started_ms=round(self.started_ms, 3),
+            first_token_ms=None if self.first_token_ms is None else round(self.first_token_ms, 3),
+            ended_ms=round(self.ended_ms, 3),
+            queued_ms=round(self.queued_ms, 3),
+            outcome="ok" if self.outcome == "ok" else "cancelled" if self.outcome == "cancelled" else "error",
+            error_code=error.code if error else self.mark,
+            error=error.message if error else None,
+            upstream_status=upstream.upstream_status if upstream else None,
+            upstream_request_id=upstream.upstream_request_id if upstream else self.upstream_request_id,
+            retry_class=self.retry.kind if self.retry else None,
+            finish_reason=self.finish_reason,
+            effort_dialect=fields.dialect if fields else None,
+            effort_fields=fields.fields or None if fields else None,
+            usage=self.usage,
+            cost_usd=self.cost_usd,
+            dropped=self.dropped,
+        )
+
+
+class Journal:
+    """The attempts of one request. `waited_s` adds up the time that was not ours: upstream and queues."""
+
+    __slots__ = ("arrived", "clock", "entries", "waited_s")
+
+    def __init__(self, clock: Clock, arrived: float | None = None) -> None:
+        self.clock = clock
+        self.arrived = clock.monotonic() if arrived is None else arrived
+        self.entries: list[Entry] = []
+        self.waited_s = 0.0
+
+    def elapsed_ms(self) -> float:
+        """Return milliseconds since arrival."""
+        return (self.clock.monotonic() - self.arrived) * 1000.0
+
+    def begin(self, card: ModelCard) -> Entry:
+        """Open an entry for an attempt that starts now."""
+        entry = Entry(card, self.elapsed_ms())
+        self.entries.append(entry)
+        return entry
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Return all attempts, frozen."""
+        return tuple([entry.frozen() for entry in self.entries])
+
+    def usage(self) -> Usage:
+        """Return the tokens of all attempts together; an attempt that used none does not weaken the source."""
+        counted = [e.usage for e in self.entries if e.usage is not UNKNOWN_USAGE]
+        if len(counted) == 1:
+            return counted[0]
+        total = UNKNOWN_USAGE
+        for number, usage in enumerate(counted):
+            total = usage if number == 0 else total.plus(usage)
+        return total
+
+    def cost_usd(self) -> float | None:
+        """Return the cost of all attempts that used tokens; None when one of them has no known price."""
+        total = 0.0
+        for entry in self.entries:
+            if entry.usage is UNKNOWN_USAGE and entry.outcome != "ok":
+                continue
+            if entry.cost_usd is None:
+                return None
+            total += entry.cost_usd
+        return total

@@ -1,0 +1,107 @@
+"""What a failure means for the next step. Classification is a value; waiting is done elsewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from prefrontal.errors import (
+    InvalidRequest,
+    LimitExceeded,
+    NoModelAvailable,
+    PrefrontalError,
+    ProviderAuthFailed,
+    ProviderError,
+    ProviderLoading,
+    ProviderQuotaExhausted,
+    ProviderRateLimited,
+    ProviderRejected,
+    ThinkingAteCap,
+)
+
+Kind = Literal["no", "transient", "rate_limited", "loading", "quota"]
+
+MAX_HONOURED_WAIT_S = 120.0
+"""Longest retry-after that is waited for; the official SDKs stop there too (specified: openai SDK)."""
+
+LOADING_WAIT_S = 1.0
+"""Pause before asking a loading engine again (assumed: small models load within seconds)."""
+
+LOADING_ATTEMPTS = 60
+"""How often a loading engine is asked again when there is no other model (assumed: one minute)."""
+
+
+class RetryClass(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do after a failure.
+
+    kind: ``no`` (same model will fail again), ``transient``, ``rate_limited`` (wait `after_s`), ``loading`` (wait, do not count
+    against the breaker), ``quota`` (this account is empty). `fallback`: whether another model may be tried. `counts`: whether the
+    breaker of this model counts it.
+    """
+
+    kind: Kind
+    after_s: float | None = None
+    fallback: bool = True
+    counts: bool = True
+
+    @property
+    def retry(self) -> bool:
+        """Whether the same model may be asked again."""
+        return self.kind in ("transient", "rate_limited", "loading")
+
+
+NO = RetryClass(kind="no", fallback=False, counts=False)
+
+
+def classify(error: PrefrontalError) -> RetryClass:
+    """Return what `error` means; total over the error tree.
+
+    A request the upstream calls wrong is not retried on it, but another model may take it (a larger window, a feature) unless
+    the fault is the caller's in any dialect. ``x-should-retry`` overrides both ways.
+    """
+    if isinstance(error, ProviderError):
+        return _classify_provider(error)
+    if isinstance(error, LimitExceeded):
+        return RetryClass(kind="rate_limited", after_s=error.retry_after_s, counts=False)
+    if isinstance(error, NoModelAvailable):
+        return RetryClass(kind="no", fallback=True, counts=False)
+    if isinstance(error, InvalidRequest):
+        return NO
+    return RetryClass(
+        kind="transient" if error.retryable else "no", after_s=error.retry_after_s, fallback=error.retryable, counts=False
+    )
+
+
+def _classify_provider(error: ProviderError) -> RetryClass:
+    if isinstance(error, ProviderQuotaExhausted):
+        return RetryClass(kind="quota", counts=False)
+    if isinstance(error, ProviderLoading):
+        return RetryClass(kind="loading", after_s=error.retry_after_s or LOADING_WAIT_S, counts=False)
+    if isinstance(error, ProviderRateLimited):
+        kind: Kind = "no" if error.should_retry is False else "rate_limited"
+        return RetryClass(kind=kind, after_s=error.retry_after_s, counts=False)
+    if isinstance(error, ProviderAuthFailed):
+        return RetryClass(kind="no")
+    if isinstance(error, ProviderRejected):
+        if error.should_retry:
+            return RetryClass(kind="transient", after_s=error.retry_after_s, counts=False)
+        return RetryClass(kind="no", fallback=True, counts=False)
+    if isinstance(error, ThinkingAteCap):
+        return RetryClass(kind="no", fallback=True, counts=False)
+    if error.should_retry is False:
+        return RetryClass(kind="no")
+    return RetryClass(kind="transient", after_s=error.retry_after_s)
+
+
+def backoff_s(attempt: int, *, base_s: float, max_s: float, chance: float, after_s: float | None = None) -> float | None:
+    """Return seconds to wait before retry number `attempt` (1 is the first); None when the server asks for too long a wait.
+
+    Exponential with full jitter on the upper half: between half and all of ``base * 2**(attempt-1)``, capped at `max_s`.
+    `chance` is uniform in [0, 1). A wait the server names is honoured exactly, up to MAX_HONOURED_WAIT_S.
+    Source: M. Brooker, "Exponential Backoff And Jitter", 2015 ("equal jitter").
+    """
+    if after_s is not None:
+        return after_s if after_s <= MAX_HONOURED_WAIT_S else None
+    ceiling = min(max_s, base_s * 2.0 ** max(0, attempt - 1))
+    return ceiling * (0.5 + 0.5 * chance)

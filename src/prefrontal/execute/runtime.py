@@ -1,0 +1,110 @@
+"""What is known of each model while it runs: queue, breaker, latency, token calibration. Survives a reload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.runtime import ModelRuntime
+from prefrontal.execute import breaker
+from prefrontal.execute.slots import Slots
+from prefrontal.plan.tokens import Calibration
+
+SMOOTHING = 0.2
+"""Weight of the newest observation in the running means (assumed: about the last ten requests)."""
+
+
+class ModelState:
+    """The mutable side of one model, owned by the event loop."""
+
+    def __init__(self, name: str, *, limit: int, queue: int) -> None:
+        self.name = name
+        self.slots = Slots(name, limit=limit, queue=queue)
+        self.breaker = breaker.CLOSED
+        self.first_token_ms: float | None = None
+        self.duration_ms: float | None = None
+        self.tokens_per_s: float | None = None
+        self.calibration = Calibration()
+        self.calls = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        self.effort_levels: tuple[str, ...] | None = None
+        self.effort_overrides: dict[str, Any] | None = None
+
+    def observe(self, *, first_token_ms: float | None, duration_ms: float, output_tokens: int) -> None:
+        """Take one success into the running means."""
+        self.first_token_ms = _mean(self.first_token_ms, first_token_ms)
+        self.duration_ms = _mean(self.duration_ms, duration_ms)
+        generating_ms = duration_ms - (first_token_ms or 0.0)
+        if output_tokens > 1 and generating_ms > 0:
+            self.tokens_per_s = _mean(self.tokens_per_s, output_tokens * 1000.0 / generating_ms)
+
+    def queue_wait_ms(self) -> float:
+        """Return the wait a new request should expect, from the queue's length and the mean duration."""
+        slots = self.slots
+        if slots.held < slots.limit:
+            return 0.0
+        return (slots.waiting + 1) * (self.duration_ms or 1000.0) / max(1, slots.limit)
+
+
+class Runtime:
+    """All models' states by model id. Bounded by the registry: `prune` drops those that are gone and idle."""
+
+    def __init__(self, *, default_limit: int, default_queue: int) -> None:
+        self._default_limit = default_limit
+        self._default_queue = default_queue
+        self._states: dict[str, ModelState] = {}
+
+    def state(self, card: ModelCard) -> ModelState:
+        """Return the model's state, made on first use."""
+        found = self._states.get(card.id)
+        if found is None:
+            found = self._states[card.id] = ModelState(card.id, limit=self._limit(card), queue=self._queue(card))
+        return found
+
+    def find(self, model: str) -> ModelState | None:
+        """Return the state of a model that was used, or None."""
+        return self._states.get(model)
+
+    def configure(self, cards: dict[str, ModelCard], *, default_limit: int, default_queue: int) -> None:
+        """Apply new bounds after a reload and forget models that are gone and idle."""
+        self._default_limit, self._default_queue = default_limit, default_queue
+        for name in list(self._states):
+            state, card = self._states[name], cards.get(name)
+            if card is not None:
+                state.slots.resize(limit=self._limit(card), queue=self._queue(card))
+            elif not state.slots.held and not state.slots.waiting:
+                del self._states[name]
+
+    def snapshot(self, card: ModelCard, now: float, *, ready: bool | None = None) -> ModelRuntime:
+        """Return what policies may know of the model at monotonic time `now`."""
+        state = self._states.get(card.id)
+        if state is None:
+            return ModelRuntime(ready=ready)
+        return ModelRuntime(
+            open=not breaker.admits(state.breaker, now),
+            in_flight=state.slots.held,
+            limit=state.slots.limit,
+            waiting=state.slots.waiting,
+            queue_wait_ms=state.queue_wait_ms(),
+            first_token_ms=state.first_token_ms,
+            tokens_per_s=state.tokens_per_s,
+            ready=ready,
+            full=state.slots.waiting >= state.slots.queue and state.slots.held >= state.slots.limit,
+        )
+
+    def all(self) -> list[ModelState]:
+        """Return every state, for status pages and metrics."""
+        return list(self._states.values())
+
+    def _limit(self, card: ModelCard) -> int:
+        return card.max_concurrency or self._default_limit
+
+    def _queue(self, card: ModelCard) -> int:
+        return self._default_queue if card.max_queue is None else card.max_queue
+
+
+def _mean(old: float | None, new: float | None) -> float | None:
+    if new is None:
+        return old
+    return new if old is None else old + SMOOTHING * (new - old)

@@ -1,0 +1,28 @@
+"""What of a request's words goes into its record, when that is configured; secrets are removed from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from prefrontal.config.redact import redact_text
+from prefrontal.machine.run import Run
+
+MAX_CHARACTERS = 200_000
+"""Longer content is cut in the record (assumed: longer ones are documents, not conversations)."""
+
+
+def content_of(run: Run) -> dict[str, Any]:
+    """Return request and answer as plain data, cut and with secrets removed."""
+    found: dict[str, Any] = {"messages": _clean(run.request.messages)}
+    if run.response is not None:
+        found["choices"] = _clean(run.response.choices)
+    return found
+
+
+def _clean(value: object) -> Any:
+    text = msgspec.json.encode(value).decode()
+    if len(text) > MAX_CHARACTERS:
+        return redact_text(text[:MAX_CHARACTERS]) + "…"
+    return msgspec.json.decode(redact_text(text))

@@ -1,0 +1,37 @@
+"""Who asks, how the request came in, and the world it meets."""
+
+from __future__ import annotations
+
+import msgspec
+
+from prefrontal.config.registry import Registry
+from prefrontal.config.schema import Config
+
+
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
+    """One call, as the edge sees it.
+
+    route: the HTTP route or the library method. request_id: the caller's. session: from a header. channel: from a header.
+    allow_host: loopback or admin, so system metrics may be shown. arrived: monotonic moment of arrival (None: now).
+    timeout_s: the caller's own limit. key_id: which key was shown.
+    """
+
+    route: str = "library"
+    request_id: str | None = None
+    session: str | None = None
+    channel: str | None = None
+    key_id: str | None = None
+    allow_host: bool = False
+    arrived: float | None = None
+    timeout_s: float | None = None
+
+
+LIBRARY = CallContext(allow_host=True)
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration a request starts with, and keeps to its end whatever is reloaded meanwhile."""
+
+    config: Config
+    registry: Registry
+    hash: str = ""

@@ -1,0 +1,244 @@
+"""Runs a request through the states. Each step does its work and names the next state; the table is in `states`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from prefrontal.assess.assessor import assess
+from prefrontal.chat.blocks import Text
+from prefrontal.chat.request import ChatRequest
+from prefrontal.chat.response import ChatResponse, Choice
+from prefrontal.chat.usage import Usage
+from prefrontal.contracts.plan import Plan
+from prefrontal.contracts.record import RequestRecord, Status
+from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError
+from prefrontal.execute.call import Call
+from prefrontal.execute.journal import Journal
+from prefrontal.machine.content import content_of
+from prefrontal.machine.context import CallContext, World
+from prefrontal.machine.fit import check_named
+from prefrontal.machine.names import read_name
+from prefrontal.machine.parts import Parts
+from prefrontal.machine.question import reflex_text
+from prefrontal.machine.run import Run
+from prefrontal.machine.snapshot import plan_inputs, session_of, with_channel
+from prefrontal.machine.states import TERMINAL, State
+from prefrontal.machine.stream import AnswerStream
+from prefrontal.plan.inputs import PlanInputs, ToolOffer
+from prefrontal.plan.planner import make_plan
+from prefrontal.plan.tokens import estimate_request
+from prefrontal.providers.effort import effort_from_caller
+from prefrontal.reflex.proposal import ReflexContext
+
+NO_TOKENS = Usage(source="reported")
+"""A reflex uses no tokens, and we know that."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer with its record."""
+
+    response: ChatResponse
+    record: RequestRecord
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What would be done with a request, without doing it."""
+
+    run: Run
+    plan: Plan
+
+
+class Machine:
+    """Answers requests. Holds no request's state; each lives in its `Run`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._turn = 0
+        self._steps: dict[State, Callable[[Run], Awaitable[State]]] = {
+            State.INIT: self._init,
+            State.ROUTING_DECISION: self._routing_decision,
+            State.TOOL_ONLY_EXECUTION: self._tool_only_execution,
+            State.MODEL_SELECTION: self._model_selection,
+            State.LLM_CALL: self._llm_call,
+        }
+
+    # -- the ways in -------------------------------------------------------------------------------------------------
+
+    async def answer(self, request: ChatRequest, context: CallContext, world: World) -> Answer:
+        """Return the whole answer; its record is written. Raises PrefrontalError after writing the record of the failure."""
+        run = self.begin(request, context, world, streaming=False)
+        await self._drive(run)
+        response = run.response
+        if response is None:
+            raise InvariantBroken("A finished request has no answer.")
+        run.to(State.COMPLETED)
+        record = self.finish(run, "ok")
+        return Answer(response=response, record=record)
+
+    async def stream(self, request: ChatRequest, context: CallContext, world: World) -> AnswerStream:
+        """Return a stream whose first token is there. Its record is written when it ends or is closed. Raises PrefrontalError."""
+        run = self.begin(request, context, world, streaming=True)
+        await self._drive(run)
+        return AnswerStream(run, self.finish)
+
+    async def explain(self, request: ChatRequest, context: CallContext, world: World) -> Explanation:
+        """Return the plan for a request without calling anything. Raises PrefrontalError when there is none."""
+        run = self.begin(request, context, world, streaming=False)
+        for state, step in ((State.INIT, self._init), (State.ROUTING_DECISION, self._routing_decision)):
+            if run.state is state:
+                run.to(await step(run))
+        if run.state is State.MODEL_SELECTION:
+            run.to(await self._model_selection(run))
+        if run.plan is None:
+            run.plan = Plan(path="model", model=run.cards[0].id, channel=run.channel, effort=run.effort)
+        return Explanation(run=run, plan=run.plan)
+
+    def begin(self, request: ChatRequest, context: CallContext, world: World, *, streaming: bool) -> Run:
+        """Return the context of a new request, in INIT."""
+        clock = self.parts.clock
+        now_s = clock.now()
+        return Run(
+            run_id=self.parts.chance.identifier("req_", now_s),
+            request=request,
+            context=context,
+            world=world,
+            journal=Journal(clock, context.arrived),
+            now_s=now_s,
+            streaming=streaming,
+        )
+
+    async def _drive(self, run: Run) -> None:
+        """Run the steps up to SYNTHESIS; an error or a cancellation ends the request with its record."""
+        try:
+            while run.state is not State.SYNTHESIS:
+                run.to(await self._steps[run.state](run))
+        except PrefrontalError as error:
+            error.details.setdefault("trace", run.id)
+            self.finish(run, "error", error)
+            raise
+        except asyncio.CancelledError:
+            self.finish(run, "cancelled")
+            raise
+        except BaseException as error:
+            self.finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
+            raise
+
+    # -- the steps ---------------------------------------------------------------------------------------------------
+
+    async def _init(self, run: Run) -> State:
+        request, world = run.request, run.world
+        channels = world.config.routing.channels
+        asked = read_name(request.model, world.registry, channels.keys())
+        run.asked = asked
+        effort = effort_from_caller(request, self.parts.dialects)
+        if effort is not None:
+            run.effort = effort
+        run.request = self.parts.turns.restore(request)
+        if asked.kind != "named":
+            run.channel = asked.channel or request.hints.channel or run.context.channel or "chat"
+            if run.channel not in channels:
+                run.channel = "chat"
+            return State.ROUTING_DECISION
+        card = asked.card
+        assert card is not None
+        check_named(run.request, card, world.registry, self.parts.runtime)
+        run.cards = (card,)
+        return State.LLM_CALL
+
+    async def _routing_decision(self, run: Run) -> State:
+        parts = self.parts
+        run.assessment = assess(run.request, input_tokens=estimate_request(run.request), rules=parts.rules)
+        context = self._reflex_context(run)
+        text = reflex_text(run)
+        run.proposal = parts.reflexes.propose(text, context) if text is not None else None
+        settings = run.world.config.routing.reflexes
+        if run.proposal is not None and settings.tools is not None and run.proposal.tool not in settings.tools:
+            run.proposal = None
+        if run.proposal is not None:
+            offer = ToolOffer(tool=run.proposal.tool, arguments=run.proposal.arguments, reason=run.proposal.reason)
+            run.plan = make_plan(self._inputs(run, offer), parts.policies)
+            return State.TOOL_ONLY_EXECUTION
+        return State.MODEL_SELECTION
+
+    async def _tool_only_execution(self, run: Run) -> State:
+        assert run.proposal is not None
+        run.reflex = self.parts.reflexes.answer(run.proposal, self._reflex_context(run))
+        if run.reflex is None:
+            return State.MODEL_SELECTION
+        run.answered_by = "tool"
+        run.model = f"reflex/{run.reflex.tool}"
+        choice = Choice(blocks=(Text(text=run.reflex.text),), finish_reason="stop")
+        run.response = ChatResponse(model=run.model, created_s=int(run.started_s), choices=(choice,), usage=NO_TOKENS)
+        return State.SYNTHESIS
+
+    async def _model_selection(self, run: Run) -> State:
+        parts, world = self.parts, run.world
+        if run.asked is not None and run.asked.kind == "reflex":
+            raise CapabilityMissing(
+                "No reflex recognises this question.", param="messages", hint="Use the model 'auto' to let a model answer it."
+            )
+        plan = make_plan(self._inputs(run, None), parts.policies)
+        run.plan = plan
+        run.effort = plan.effort
+        run.cards = tuple([world.registry.cards[name] for name in (plan.model, *plan.fallbacks) if name is not None])
+        run.request, run.default_cap = with_channel(run.request, world.config.routing.channels[run.channel])
+        return State.LLM_CALL
+
+    async def _llm_call(self, run: Run) -> State:
+        limits = run.world.config.limits
+        hints = run.request.hints
+        timeout_s = hints.deadline_s if run.context.timeout_s is None else run.context.timeout_s
+        call = Call(
+            request=run.request,
+            cards=run.cards,
+            effort=run.effort,
+            limits=limits,
+            deadline=None if timeout_s is None else run.journal.arrived + timeout_s,
+            default_cap=run.default_cap,
+        )
+        if run.streaming:
+            run.live, card = await self.parts.executor.open(call, run.journal)
+        else:
+            run.response, card = await self.parts.executor.complete(call, run.journal)
+        run.model = card.id
+        run.answered_by = "model"
+        return State.SYNTHESIS
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, run: Run, status: Status, error: PrefrontalError | None = None) -> RequestRecord:
+        """Write the record, exactly once; a second call returns the first record."""
+        if run.finished and run.record is not None:
+            return run.record
+        run.finished = True
+        if status != "ok" and run.state not in TERMINAL:
+            run.to(State.FAILED if status == "error" else State.CANCELLED)
+        content = content_of(run) if run.world.config.records.content else None
+        record = run.record = run.make_record(status, error=error, content=content)
+        self._learn(run, record)
+        self.parts.sink(record)
+        return record
+
+    def _learn(self, run: Run, record: RequestRecord) -> None:
+        parts = self.parts
+        if run.answered_by == "model" and record.model is not None:
+            if run.response is not None and record.status == "ok":
+                for choice in run.response.choices:
+                    parts.turns.remember(choice.blocks, record.model)
+            session = run.session or session_of(run)
+            if session is not None and record.status == "ok":
+                parts.sessions.note(session, record.model, record.usage.input_tokens, parts.clock.monotonic())
+        for entry in run.journal.entries:
+            if entry.cost_usd and entry.card.origin == "discovered" and not entry.card.self_hosted:
+                parts.meter.add(entry.cost_usd, run.started_s)
+
+    def _inputs(self, run: Run, offer: ToolOffer | None) -> PlanInputs:
+        self._turn += offer is None
+        return plan_inputs(run, self.parts, offer=offer, turn=self._turn)
+
+    def _reflex_context(self, run: Run) -> ReflexContext:
+        zone = run.request.hints.timezone or run.world.config.routing.reflexes.timezone
+        return ReflexContext(now_s=run.started_s, timezone=zone, allow_host=run.context.allow_host)

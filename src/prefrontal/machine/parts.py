@@ -1,0 +1,40 @@
+"""What the machine works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from prefrontal.assess.rules import Rules
+from prefrontal.clock import Chance, Clock
+from prefrontal.contracts.record import RequestRecord
+from prefrontal.execute.executor import Executor
+from prefrontal.execute.meter import SpendMeter
+from prefrontal.execute.runtime import Runtime
+from prefrontal.execute.sessions import Sessions
+from prefrontal.execute.turns import Turns
+from prefrontal.plan.policies import Policy
+from prefrontal.providers.effort import Dialects
+from prefrontal.reflex.tools import Reflexes
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine works with; `sink` receives every finished record.
+
+    ready: which local engines are up (True) or would have to be started (False), by model id.
+    """
+
+    executor: Executor
+    reflexes: Reflexes
+    rules: Rules
+    policies: Mapping[str, Policy]
+    dialects: Dialects
+    runtime: Runtime
+    sessions: Sessions
+    turns: Turns
+    meter: SpendMeter
+    clock: Clock
+    chance: Chance
+    ready: Callable[[], Mapping[str, bool]]
+    sink: Callable[[RequestRecord], None]

@@ -1,0 +1,49 @@
+"""Which text of a request a reflex may look at, if any. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from prefrontal.chat.request import text_of
+from prefrontal.machine.run import Run
+
+GENERIC_SYSTEM = re.compile(
+    r"(?:you are )?(?:a|an)? ?(?:helpful|friendly|useful|concise|smart|polite|,| |and|very)*(?:ai |chat )?(?:assistant|bot)[.! ]*",
+    re.I,
+)
+"""System prompts that say nothing a reflex would have to obey; many clients send one by default."""
+
+
+def reflex_text(run: Run) -> str | None:
+    """Return the question a reflex may answer, or None when a model has to.
+
+    A reflex reads one plain user message. It does not read a system prompt that says something, tools, images, a demanded output
+    format, several choices, or log-probabilities, and it is off when the caller, the channel or the configuration says so.
+    """
+    request, config = run.request, run.world.config
+    asked_for = run.asked is not None and run.asked.kind == "reflex"
+    settings = config.routing.reflexes
+    channel = config.routing.channels[run.channel]
+    allowed = settings.enabled if channel.reflexes is None else channel.reflexes
+    if not asked_for and not (allowed and request.hints.reflex and run.asked is not None and run.asked.kind == "auto"):
+        return None
+    sampling = request.sampling
+    if request.tools or (sampling.n or 1) > 1 or sampling.logprobs:
+        return None
+    if request.response_format is not None and request.response_format.kind != "text":
+        return None
+    if not request.messages or request.messages[-1].role != "user" or request.dialect == "completions":
+        return None
+    for message in request.messages[:-1]:
+        if (
+            message.role in ("system", "developer")
+            and not settings.with_system_prompt
+            and not GENERIC_SYSTEM.fullmatch(text_of(message).strip())
+        ):
+            return None
+        if message.role == "tool":
+            return None
+    last = request.messages[-1]
+    if any(type(block).__name__ != "Text" for block in last.blocks):
+        return None
+    return text_of(last)

@@ -1,0 +1,143 @@
+"""One request on its way: the mutable context that the steps share, and how it ends as a record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from prefrontal.chat.request import ChatRequest
+from prefrontal.chat.response import ChatResponse
+from prefrontal.contracts.assessment import Assessment
+from prefrontal.contracts.effort import Effort
+from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.plan import Plan
+from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
+from prefrontal.contracts.wire import Dropped
+from prefrontal.errors import PrefrontalError
+from prefrontal.execute.journal import Journal
+from prefrontal.execute.live import LiveStream
+from prefrontal.machine.context import CallContext, World
+from prefrontal.machine.names import Asked
+from prefrontal.machine.states import State, check
+from prefrontal.reflex.proposal import Proposal, ReflexAnswer
+
+
+class Run:
+    """The context of one request. Created at arrival, finished exactly once."""
+
+    __slots__ = ("answered_by", "asked", "assessment", "cards", "channel", "context", "default_cap", "effort", "finished")
+    __slots__ += ("id", "journal", "live", "model", "plan", "proposal", "record", "reflex", "request", "response")
+    __slots__ += ("session", "started_s", "state", "states", "streaming", "world")
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        request: ChatRequest,
+        context: CallContext,
+        world: World,
+        journal: Journal,
+        now_s: float,
+        streaming: bool,
+    ) -> None:
+        self.id = run_id
+        self.request = request
+        self.context = context
+        self.world = world
+        self.journal = journal
+        self.started_s = now_s
+        self.streaming = streaming
+        self.state = State.INIT
+        self.states: list[State] = [State.INIT]
+        self.asked: Asked | None = None
+        self.channel = "chat"
+        self.session: str | None = None
+        self.assessment: Assessment | None = None
+        self.plan: Plan | None = None
+        self.proposal: Proposal | None = None
+        self.reflex: ReflexAnswer | None = None
+        self.cards: tuple[ModelCard, ...] = ()
+        self.effort = Effort()
+        self.default_cap: int | None = None
+        self.response: ChatResponse | None = None
+        self.live: LiveStream | None = None
+        self.model: str | None = None
+        self.answered_by: AnsweredBy = "none"
+        self.finished = False
+        self.record: RequestRecord | None = None
+
+    def to(self, state: State) -> None:
+        """Go to `state`. Raises InvariantBroken when the table forbids it."""
+        check(self.state, state)
+        self.state = state
+        self.states.append(state)
+
+    def dropped(self) -> tuple[Dropped, ...]:
+        """Return what the latest attempt did not send as given."""
+        entries = self.journal.entries
+        return entries[-1].dropped if entries else ()
+
+    def make_record(
+        self, status: Status, *, error: PrefrontalError | None = None, content: dict[str, Any] | None = None
+    ) -> RequestRecord:
+        """Return the record of the request as it stands now."""
+        journal = self.journal
+        duration_ms = journal.elapsed_ms()
+        first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok"), None)
+        usage, cost = journal.usage(), journal.cost_usd()
+        if self.answered_by == "tool" and self.response is not None:
+            usage, cost, first = self.response.usage, 0.0, duration_ms
+        return RequestRecord(
+            id=self.id,
+            started_s=self.started_s,
+            route=self.context.route,
+            dialect=self.request.dialect,
+            requested_model=self.request.model,
+            status=status,
+            answered_by=self.answered_by,
+            http_status=200 if error is None else error.status,
+            model=self.model,
+            stream=self.streaming,
+            channel=self.channel,
+            session=self.request.hints.session or self.context.session,
+            request_id=self.context.request_id,
+            key_id=self.context.key_id,
+            duration_ms=round(duration_ms, 3),
+            overhead_ms=round(max(0.0, duration_ms - journal.waited_s * 1000.0), 3),
+            first_token_ms=None if first is None else round(first, 3),
+            usage=usage,
+            cost_usd=cost,
+            states=tuple(self.states),
+            attempts=journal.attempts(),
+            assessment=self.assessment,
+            plan=self.plan,
+            tool=self.reflex.tool if self.reflex else None,
+            effort_score=self.effort.score,
+            dropped=self.dropped(),
+            error_code=error.code if error else None,
+            error=error.text if error else None,
+            config_hash=self.world.hash,
+            metadata=self.request.metadata,
+            content=content,
+        )
+
+
+def extension(record: RequestRecord) -> dict[str, Any]:
+    """Return the `x_prefrontal` object of an answer."""
+    shown: dict[str, Any] = {
+        "trace": record.id,
+        "answered_by": record.answered_by,
+        "model": record.model,
+        "cost_usd": record.cost_usd,
+        "attempts": len(record.attempts),
+        "overhead_ms": record.overhead_ms,
+        "usage_source": record.usage.source,
+    }
+    if record.effort_score is not None:
+        shown["effort"] = record.effort_score
+    if record.tool:
+        shown["tool"] = record.tool
+    if record.dropped:
+        shown["dropped"] = [msgspec.to_builtins(d) for d in record.dropped]
+    return shown

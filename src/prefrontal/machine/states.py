@@ -1,0 +1,54 @@
+"""The states of a request and where each may lead. Only states that are built are listed; a test reads this table.
+
+INIT                 ▶ LLM_CALL (model named) | ROUTING_DECISION
+ROUTING_DECISION     ▶ TOOL_ONLY_EXECUTION | MODEL_SELECTION
+TOOL_ONLY_EXECUTION  ▶ SYNTHESIS | MODEL_SELECTION (abstained)
+MODEL_SELECTION      ▶ LLM_CALL
+LLM_CALL             ▶ SYNTHESIS (nothing to validate)
+SYNTHESIS            ▶ COMPLETED
+any                  ▶ FAILED | CANCELLED
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from prefrontal.errors import InvariantBroken
+
+
+class State(StrEnum):
+    """Where a request is."""
+
+    INIT = "INIT"
+    ROUTING_DECISION = "ROUTING_DECISION"
+    TOOL_ONLY_EXECUTION = "TOOL_ONLY_EXECUTION"
+    MODEL_SELECTION = "MODEL_SELECTION"
+    LLM_CALL = "LLM_CALL"
+    SYNTHESIS = "SYNTHESIS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+NEXT: dict[State, frozenset[State]] = {
+    State.INIT: frozenset({State.LLM_CALL, State.ROUTING_DECISION}),
+    State.ROUTING_DECISION: frozenset({State.TOOL_ONLY_EXECUTION, State.MODEL_SELECTION}),
+    State.TOOL_ONLY_EXECUTION: frozenset({State.SYNTHESIS, State.MODEL_SELECTION}),
+    State.MODEL_SELECTION: frozenset({State.LLM_CALL}),
+    State.LLM_CALL: frozenset({State.SYNTHESIS}),
+    State.SYNTHESIS: frozenset({State.COMPLETED}),
+    State.COMPLETED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+
+def check(current: State, following: State) -> None:
+    """Return when the step is in the table. Raises InvariantBroken."""
+    if following in NEXT[current]:
+        return
+    if following in (State.FAILED, State.CANCELLED) and current not in TERMINAL:
+        return
+    raise InvariantBroken(f"A request cannot go from {current} to {following}.")

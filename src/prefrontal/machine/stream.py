@@ -1,0 +1,102 @@
+"""A streamed answer on its way to the client, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from prefrontal.chat.blocks import Text
+from prefrontal.chat.collect import Collector
+from prefrontal.chat.response import Chunk
+from prefrontal.chat.usage import Usage
+from prefrontal.contracts.record import RequestRecord
+from prefrontal.errors import PrefrontalError
+from prefrontal.machine.run import Run, extension
+from prefrontal.machine.states import State
+
+Finish = Callable[..., RequestRecord]
+
+
+class AnswerStream:
+    """Chunks in batches; then the usage and the record. Close it whatever happens: only then is the request settled."""
+
+    __slots__ = ("_chunks", "_collector", "_finish", "_keep", "run")
+
+    def __init__(self, run: Run, finish: Finish) -> None:
+        self.run = run
+        self._finish = finish
+        self._keep = run.world.config.records.content
+        self._collector: Collector | None = Collector() if self._keep else None
+        self._chunks: list[Chunk] | None = None if run.live is not None else _whole(run)
+
+    async def read(self) -> list[Chunk]:
+        """Return the next chunks; an empty list is the end, and then the record is written.
+
+        Raises:
+            ProviderError: the upstream broke off after its first token; the record says so.
+        """
+        run = self.run
+        if run.live is None:
+            chunks, self._chunks = self._chunks or [], []
+            if not chunks:
+                self._end()
+            return chunks
+        try:
+            chunks = await run.live.read()
+        except PrefrontalError as error:
+            self._remember()
+            self._finish(run, "error", error)
+            raise
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        for chunk in chunks:
+            if self._keep or chunk.reasoning or chunk.tool_calls or chunk.signature or chunk.redacted:
+                if self._collector is None:
+                    self._collector = Collector()
+                self._collector.add(chunk)
+        if not chunks:
+            self._end()
+        return chunks
+
+    def _end(self) -> None:
+        if self.run.finished:
+            return
+        self._remember()
+        self.run.to(State.COMPLETED)
+        self._finish(self.run, "ok")
+
+    def _remember(self) -> None:
+        if self._collector is not None and self.run.response is None:
+            self.run.response = self._collector.response()
+
+    async def aclose(self) -> None:
+        """End the request: closes the upstream; a stream that was not read to its end is settled as cancelled."""
+        run = self.run
+        if run.live is not None:
+            await run.live.aclose()
+        if not run.finished:
+            self._remember()
+            self._finish(run, "cancelled")
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of the answer; final once `read` has returned the end."""
+        return self.record.usage if self.run.record is not None else self.run.journal.usage()
+
+    @property
+    def record(self) -> RequestRecord:
+        """The record; provisional before the end."""
+        return self.run.record or self.run.make_record("ok")
+
+    def extension(self) -> dict[str, Any]:
+        """Return the `x_prefrontal` object for the last chunk."""
+        return extension(self.record)
+
+
+def _whole(run: Run) -> list[Chunk]:
+    """A reflex's answer as a stream: one chunk with the text, one with the end."""
+    response = run.response
+    text = "".join(b.text for c in (response.choices if response else ()) for b in c.blocks if isinstance(b, Text))
+    return [Chunk(role="assistant", text=text), Chunk(finish_reason="stop", raw_finish="stop")]
