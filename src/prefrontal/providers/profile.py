@@ -48,6 +48,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     json_object_only, none). output_cap_field: default name of the cap. drop: fields never sent, with the reason.
     drop_message: fields of messages never sent, with the reason. think_tags: how tags in the text are read (``reasoning.py``):
     ``off``, ``opened`` (``<think>`` at the start), ``unopened`` (also a closing tag alone, for models that always think).
+    keep_signatures: whether thought signatures go along with tool calls (Gemini's OpenAI-compatible form; others reject them).
     load_shape: what the body of a load or unload call looks like (``model``, ``instance``, ``sleep``).
     effort_dialect: default when the model's facts name none. self_hosted: no money per call. ports: where local probes look.
     error_shape: openai, flat, tgi, ollama, anthropic, gemini. evidence / source: how sure, and from where.
@@ -75,6 +76,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     tool_choice_required: bool = True
     drop: dict[str, str] = {}
     drop_message: dict[str, str] = {}
+    keep_signatures: bool = False
     think_tags: Literal["off", "opened", "unopened"] = "opened"
     static: dict[str, Any] = {}
     error_shape: str = "openai"

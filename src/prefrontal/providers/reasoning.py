@@ -1,15 +1,15 @@
 """One reader for every shape in which engines hand out a model's thinking.
 
-Fields: ``reasoning_content``, ``reasoning``, ``thinking`` and ``reasoning_details[]`` of a message or delta; content lists with
-``thinking`` chunks (Mistral); and raw tags (``<think>`` and Mistral's ``[THINK]``) in the text. Rules for tags:
+Fields: ``reasoning_content``, ``reasoning``, ``thinking`` and ``reasoning_details[]`` of a message or delta; content lists
+with ``thinking`` chunks (Mistral); raw tags (``<think>`` and Mistral's ``[THINK]``) in the text. Rules for tags:
 
 - They are looked for only at the very start of an answer (after white space), never later: a ``<think>`` in a code sample is text.
 - As soon as a field carried reasoning, tags are text.
-- A closing tag without an opening one (templates that write the opening tag into the prompt): in a whole answer everything
-  before it is reasoning, unless it stands in a code fence or in back-ticks. In a stream this can be known only in advance, so
-  it is read this way only in mode ``unopened``: the profile says that the engine hands such output on, and the card says that the
-  model always thinks. If the closing tag then never comes, and the answer was not cut by its cap, the whole text is sent again as
-  content at the end: an answer shown twice is better than none.
+- A closing tag without an opening one (templates that write the opening tag into the prompt): in a whole answer all that is
+  before it is reasoning, unless it stands in a fence or in back-ticks. In a stream this can be known only in advance, so it
+  is read this way only in mode ``unopened``: the profile says that the engine hands such output on, and the card says that
+  the model always thinks. If the closing tag then never comes, and the answer was not cut by its cap, the whole text is sent
+  again as content at the end: an answer shown twice is better than none.
 - White space around the thinking and between it and the answer is dropped.
 """
 

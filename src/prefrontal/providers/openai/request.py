@@ -39,7 +39,19 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         InvalidRequest: `param` is the path of the field that is wrong.
     """
     raw = decode_object(body)
-    fields: Fields = {"messages": parse_messages(raw.get("messages"))}
+    messages = parse_messages(raw.pop("messages", None))
+    fields, sampling, extra = take_fields(raw)
+    fields["messages"] = messages
+    return build_request(fields, sampling, extra)
+
+
+def take_fields(raw: Fields) -> tuple[Fields, Fields, Fields]:
+    """Return the request's fields but for its messages: those of `ChatRequest`, of `Sampling`, and all others as they came.
+
+    Raises:
+        InvalidRequest: `param` is the path of the field that is wrong.
+    """
+    fields: Fields = {}
     sampling: Fields = {}
     extra: Fields = {}
     for key, value in raw.items():
@@ -51,9 +63,9 @@ def parse_chat_request(body: bytes) -> ChatRequest:
             fields[key] = _PLAIN[key](value, key)
         elif key in _SPECIAL:
             _SPECIAL[key](value, fields, sampling, extra)
-        elif key != "messages":
+        else:
             extra[key] = value
-    return build_request(fields, sampling, extra)
+    return fields, sampling, extra
 
 
 def build_request(fields: Fields, sampling: Fields, extra: Fields, dialect: str = "openai") -> ChatRequest:

@@ -24,9 +24,9 @@ _KNOWN = frozenset(
 def parse_usage(raw: object, shape: str = "openai") -> Usage:
     """Return the usage in `raw`; unknown when it is absent or has no counts.
 
-    Cached input is read from ``prompt_tokens_details.cached_tokens``, ``prompt_cache_hit_tokens`` (DeepSeek) or
-    ``cached_tokens`` (Moonshot); reasoning from ``completion_tokens_details`` or beside the totals (SGLang). In shape ``xai`` reasoning tokens stand
-    beside the completion's and are added to the output, unless the total shows that they are already inside.
+    Cached input is read from ``prompt_tokens_details.cached_tokens``, ``prompt_cache_hit_tokens`` (DeepSeek) or ``cached_tokens``
+    (Moonshot); reasoning from ``completion_tokens_details`` or beside the totals (SGLang). In shape ``xai`` reasoning tokens
+    stand beside the completion's and are added to the output, unless the total shows that they are already inside.
     """
     if not isinstance(raw, dict):
         return UNKNOWN_USAGE
