@@ -73,10 +73,11 @@ class Redactor:
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
-    """Return every secret written in `config`: our own keys, the providers' keys, and header values that carry one."""
+    """Return every secret written in `config`: our own keys, the providers' keys, and headers and extra fields named like one."""
     found = [*config.server.api_keys, *config.server.admin_keys]
     for entry in config.models.values():
-        found += [entry.key or "", *(value for name, value in entry.headers.items() if names_secret(name))]
+        extra = {**entry.headers, **(entry.extra_body or {})}
+        found += [entry.key or "", *(str(value) for name, value in extra.items() if names_secret(name))]
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 
