@@ -1,0 +1,315 @@
+"""The transport that serves: aiohttp over one pool, with our limits, our clock and our errors.
+
+Why aiohttp: of the clients fast enough it is the one that closes the upstream connection when a call is cancelled before
+the head of the answer has arrived (docs/benchmarks.md, "Choice of the upstream client").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from prefrontal.clock import Clock
+from prefrontal.contracts.wire import WireRequest, WireResponse
+from prefrontal.errors import ProviderError, ProviderMisbehaved, ShuttingDown
+from prefrontal.execute.transport.base import (
+    MAX_BODY_BYTES,
+    MAX_CONNECTIONS,
+    Egress,
+    Timeouts,
+    TlsOptions,
+    allow_all,
+    system_trust,
+)
+from prefrontal.execute.transport.faults import CAUGHT, Stage, origin_of, timed_out, translate
+from prefrontal.execute.transport.slots import Slots
+from prefrontal.execute.transport.tls import TlsContexts
+
+if TYPE_CHECKING:
+    from aiohttp import ClientRequest, ClientTimeout
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+_KEEP_ALIVE_S = 30.0
+"""Idle connections are closed after so many seconds. Assumed; servers that close sooner are noticed by the event loop."""
+
+_NO_LIMITS = aiohttp.ClientTimeout(total=None)
+_HEAD_BYTES = 64 * 1024  # longest header line accepted; the client's own 8 KB is too short for some vendors' cookies
+
+
+class HttpTransport:
+    """A `Transport` over HTTP/1.1 with keep-alive. Used from one event loop; opens nothing before the first call.
+
+    `tls_for` names the TLS options of an origin (`https://host[:port]`) and is asked on every call, so that a changed
+    setting holds at once. `allow` may forbid a URL. `proxy` is the proxy for every upstream; `trust_env=True` takes
+    proxies from the environment instead (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), otherwise the environment is not read.
+    `max_connections` bounds the requests under way to one origin.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        tls_for: Callable[[str], TlsOptions] = system_trust,
+        allow: Egress = allow_all,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        max_connections: int = MAX_CONNECTIONS,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        user_agent: str = "prefrontal",
+    ) -> None:
+        self._clock = clock
+        self._tls_for = tls_for
+        self._allow = allow
+        self._proxy = proxy
+        self._trust_env = trust_env
+        self._max_body_bytes = max_body_bytes
+        self._user_agent = user_agent
+        self._slots = Slots(max_connections, clock)
+        self._contexts = TlsContexts()
+        self._session: aiohttp.ClientSession | None = None
+        self._limits: dict[float | None, aiohttp.ClientTimeout] = {}
+        self._streams: set[_HttpStream] = set()
+        self._closed = False
+
+    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+        """Send `request` and return the whole answer; see `Transport.send`."""
+        stream = await self._start(request, timeouts)
+        try:
+            body = await stream.read_all(self._max_body_bytes)
+        finally:
+            await stream.aclose()
+        return WireResponse(status=stream.status, headers=stream.headers, body=body)
+
+    async def open(self, request: WireRequest, timeouts: Timeouts) -> _HttpStream:
+        """Send `request` and return once the head of the answer is there; see `Transport.open`."""
+        return await self._start(request, timeouts, first_byte_of_body=True)
+
+    async def aclose(self) -> None:
+        """Close every connection; see `Transport.aclose`."""
+        self._closed = True
+        for stream in tuple(self._streams):
+            await stream.aclose()
+        if self._session is not None:
+            await self._session.close()
+            await self._clock.sleep(0)  # lets the loop run the close callbacks of the sockets
+
+    def running(self, url: str) -> int:
+        """Return how many requests to the origin of `url` are under way."""
+        return self._slots.running(origin_of(url))
+
+    async def _start(self, request: WireRequest, timeouts: Timeouts, *, first_byte_of_body: bool = False) -> _HttpStream:
+        if self._closed:
+            raise ShuttingDown("The transport is closed.")
+        self._allow(request.url)
+        origin = origin_of(request.url)
+        begun_s = self._clock.monotonic()
+        await self._slots.take(origin, timeouts.connect_s)
+        try:
+            response = await self._head(request, timeouts, origin, begun_s)
+            limits = _Deadlines(self._clock, timeouts, begun_s, request.url, first_byte_pending=first_byte_of_body)
+        except BaseException:  # cancelled or failed: the slot is free again, and the exception goes on
+            self._slots.give(origin)
+            raise
+        stream = _HttpStream(response, limits, lambda: self._slots.give(origin), self._streams)
+        self._streams.add(stream)
+        return stream
+
+    async def _head(self, request: WireRequest, timeouts: Timeouts, origin: str, begun_s: float) -> aiohttp.ClientResponse:
+        session = self._session or self._open_session()
+        stage: Stage = "first_byte"
+        limit_s = timeouts.first_byte_s
+        if timeouts.total_s is not None and (limit_s is None or timeouts.total_s < limit_s):
+            limit_s, stage = timeouts.total_s, "total"
+        left_s = None if limit_s is None else max(0.0, limit_s - (self._clock.monotonic() - begun_s))
+        try:
+            async with self._clock.timeout(left_s):
+                return await session.request(
+                    request.method,
+                    URL(request.url, encoded=True),
+                    data=request.body or None,
+                    headers=self._headers(request.headers),
+                    allow_redirects=False,
+                    timeout=self._limit(timeouts.connect_s),
+                    ssl=self._contexts.get(self._tls_for(origin)) if origin.startswith("https:") else True,
+                    proxy=self._proxy,
+                )
+        except ProviderError:
+            raise
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ClientError):
+                raise translate(error, request.url, answering=False) from error
+            raise timed_out(request.url, stage, limit_s) from error
+        except CAUGHT as error:
+            if self._closed:
+                raise ShuttingDown("The transport was closed during the call.") from error
+            raise translate(error, request.url, answering=False) from error
+
+    def _headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        # Compressed streams are held back by some servers until a block is full, so plain bytes are asked for.
+        sent = list(headers)
+        names = {name.lower() for name, _ in sent}
+        if "accept-encoding" not in names:
+            sent.append(("accept-encoding", "identity"))
+        if "user-agent" not in names:
+            sent.append(("user-agent", self._user_agent))
+        return sent
+
+    def _limit(self, connect_s: float | None) -> aiohttp.ClientTimeout:
+        limit = self._limits.get(connect_s)
+        if limit is None:
+            if len(self._limits) >= 64:  # as many distinct connect timeouts as a registry may hold; then start afresh
+                self._limits.clear()
+            limit = self._limits[connect_s] = aiohttp.ClientTimeout(total=None, connect=connect_s)
+        return limit
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(self._clock),
+            timeout=_NO_LIMITS,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self._trust_env,
+            skip_auto_headers=("user-agent", "accept-encoding", "content-type"),
+            max_line_size=_HEAD_BYTES,
+            max_field_size=_HEAD_BYTES,
+        )
+        return self._session
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool whose connect limit is kept by our clock. How many connections there may be is the business of `Slots`."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(limit=0, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE_S)
+        self._own_clock = clock
+
+    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
+        """Return a pooled or a new connection. Raises `ProviderTimeout` for the stage `connect`."""
+        try:
+            async with self._own_clock.timeout(timeout.connect):
+                return await super().connect(req, traces, _NO_LIMITS)
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ClientError):
+                raise
+            raise timed_out(str(req.url), "connect", timeout.connect) from error
+
+
+class _Deadlines:
+    """The time left for the next read, and the name of the limit that ends it."""
+
+    def __init__(self, clock: Clock, timeouts: Timeouts, begun_s: float, url: str, *, first_byte_pending: bool) -> None:
+        self.clock = clock
+        self.url = url
+        self._timeouts = timeouts
+        self._begun_s = begun_s
+        self._first_byte_pending = first_byte_pending
+
+    def next_read(self) -> tuple[float | None, Stage, float | None]:
+        """Return seconds from now, the stage, and the limit as it was configured."""
+        limits = self._timeouts
+        stage: Stage = "between"
+        left_s = limit_s = limits.between_s
+        if self._first_byte_pending:
+            stage, limit_s = "first_byte", limits.first_byte_s
+            left_s = None if limit_s is None else max(0.0, self._begun_s + limit_s - self.clock.monotonic())
+        if limits.total_s is not None:
+            total_left_s = max(0.0, self._begun_s + limits.total_s - self.clock.monotonic())
+            if left_s is None or total_left_s < left_s:
+                return total_left_s, "total", limits.total_s
+        return left_s, stage, limit_s
+
+    def arrived(self) -> None:
+        """Note that the first byte is there."""
+        self._first_byte_pending = False
+
+
+class _HttpStream:
+    """One answer on its way; gives its slot back exactly once."""
+
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        deadlines: _Deadlines,
+        give_back: Callable[[], None],
+        registry: set[_HttpStream],
+    ) -> None:
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = _lower(response.headers.items())
+        self._response = response
+        self._content = response.content
+        self._deadlines = deadlines
+        self._give_back = give_back
+        self._registry = registry
+        self._ended = False
+        self._closed = False
+
+    async def read(self) -> bytes:
+        """Return the next bytes, b"" at the end; see `WireStream.read`."""
+        if self._ended:
+            return b""
+        if self._closed:
+            raise translate(aiohttp.ClientConnectionError("closed by us"), self._deadlines.url, answering=True)
+        left_s, stage, limit_s = self._deadlines.next_read()
+        try:
+            async with self._deadlines.clock.timeout(left_s):
+                data = await self._content.readany()
+        except asyncio.CancelledError:
+            self._abort()
+            raise
+        except TimeoutError as error:
+            self._abort()
+            raise timed_out(self._deadlines.url, stage, limit_s) from error
+        except CAUGHT as error:
+            self._abort()
+            raise translate(error, self._deadlines.url, answering=True) from error
+        if data:
+            self._deadlines.arrived()
+        else:
+            self._ended = True
+        return data
+
+    async def read_all(self, max_bytes: int) -> bytes:
+        """Return the rest of the body. Raises `ProviderMisbehaved` beyond `max_bytes`."""
+        first = await self.read()
+        if self._content.at_eof() or not first:
+            return self._bounded(first, len(first), max_bytes)
+        parts, size = [first], len(first)
+        while size <= max_bytes:
+            data = await self.read()
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+        return self._bounded(b"".join(parts), size, max_bytes)
+
+    async def aclose(self) -> None:
+        """Give back or close the connection; see `WireStream.aclose`."""
+        self._abort()
+
+    def _bounded(self, body: bytes, size: int, max_bytes: int) -> bytes:
+        if size <= max_bytes:
+            return body
+        raise ProviderMisbehaved(
+            f"The answer of {origin_of(self._deadlines.url)} is larger than {max_bytes} bytes.",
+            details={"reason": "too_large", "limit_bytes": max_bytes},
+        )
+
+    def _abort(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._response.close()  # at the end of the body the connection is in the pool already and stays open
+        self._registry.discard(self)
+        self._give_back()
+
+
+def _lower(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in items:
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
