@@ -67,9 +67,12 @@ class Discovered(msgspec.Struct, frozen=True, kw_only=True):
 
 def builtin_providers() -> Providers:
     """Return the providers that ship with the package."""
+    from prefrontal.providers.anthropic.provider import AnthropicProvider
+    from prefrontal.providers.gemini.provider import GeminiProvider
+    from prefrontal.providers.ollama.provider import OllamaProvider
     from prefrontal.providers.openai.provider import OpenAIProvider
 
-    shipped: list[Provider] = [OpenAIProvider()]
+    shipped: list[Provider] = [OpenAIProvider(), AnthropicProvider(), GeminiProvider(), OllamaProvider()]
     return Providers({provider.wire: provider for provider in shipped})
 
 

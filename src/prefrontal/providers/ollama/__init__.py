@@ -1,0 +1,1 @@
+"""The native Ollama wire, for clients and for upstreams."""
