@@ -3,7 +3,7 @@
 Fields: ``reasoning_content``, ``reasoning``, ``thinking`` and ``reasoning_details[]`` of a message or delta; content lists
 with ``thinking`` chunks (Mistral); raw tags (``<think>`` and Mistral's ``[THINK]``) in the text. Rules for tags:
 
-- They are looked for only at the very start of an answer (after white space), never later: a ``<think>`` in a code sample is text.
+- They are looked for only at the very start of an answer (after white space): a ``<think>`` in a code sample is text.
 - As soon as a field carried reasoning, tags are text.
 - A closing tag without an opening one (templates that write the opening tag into the prompt): in a whole answer all that is
   before it is reasoning, unless it stands in a fence or in back-ticks. In a stream this can be known only in advance, so it
