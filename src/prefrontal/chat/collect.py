@@ -11,7 +11,7 @@ class _Pieces:
     """One choice being put together; blocks close when another kind of piece follows."""
 
     def __init__(self) -> None:
-        self.blocks: list[Block] = []
+        self.blocks: list[Block | int] = []  # a number stands for the call of that index, at the place it began
         self.kind = ""
         self.text: list[str] = []
         self.calls: dict[int, tuple[str, str, list[str], str | None]] = {}
@@ -25,12 +25,12 @@ class _Pieces:
             self.kind = kind
         self.text.append(text)
 
-    def close(self, signature: str | None = None) -> None:
+    def close(self, signature: str | None = None, provider: str | None = None) -> None:
         text = "".join(self.text)
         if self.kind == "text" and text:
             self.blocks.append(Text(text=text))
         elif self.kind == "reasoning" and (text or signature):
-            self.blocks.append(Reasoning(text=text, signature=signature))
+            self.blocks.append(Reasoning(text=text, signature=signature, provider=provider))
         elif self.kind == "refusal" and text:
             self.blocks.append(Refusal(text=text))
         self.kind, self.text = "", []
@@ -70,15 +70,18 @@ class Collector:
             if pieces.kind != "reasoning":
                 pieces.close()
                 pieces.kind = "reasoning"
-            pieces.close(chunk.signature)
+            pieces.close(chunk.signature, chunk.provider)
         if chunk.redacted:
             pieces.close()
-            pieces.blocks.append(Reasoning(redacted=True, data=chunk.redacted))
+            pieces.blocks.append(Reasoning(redacted=True, data=chunk.redacted, provider=chunk.provider))
         if chunk.text:
             pieces.add("text", chunk.text)
         if chunk.refusal:
             pieces.add("refusal", chunk.refusal)
         for delta in chunk.tool_calls:
+            if delta.index not in pieces.calls:
+                pieces.close()
+                pieces.blocks.append(delta.index)
             name, call_id, arguments, signature = pieces.calls.get(delta.index, ("", "", [], None))
             arguments.append(delta.arguments)
             pieces.calls[delta.index] = (delta.name or name, delta.id or call_id, arguments, delta.signature or signature)
@@ -89,14 +92,14 @@ class Collector:
         for index in sorted(self._choices):
             pieces = self._choices[index]
             pieces.close()
-            calls = [
-                ToolCall(id=call_id, name=name, arguments="".join(arguments), signature=signature)
-                for _, (name, call_id, arguments, signature) in sorted(pieces.calls.items())
-            ]
+            calls = {
+                number: ToolCall(id=call_id, name=name, arguments="".join(arguments), signature=signature)
+                for number, (name, call_id, arguments, signature) in pieces.calls.items()
+            }
             choices.append(
                 Choice(
                     index=index,
-                    blocks=(*pieces.blocks, *calls),
+                    blocks=tuple([calls[block] if isinstance(block, int) else block for block in pieces.blocks]),
                     finish_reason=pieces.finish,
                     raw_finish=pieces.raw_finish,
                     logprobs={"content": pieces.logprobs} if pieces.logprobs else None,

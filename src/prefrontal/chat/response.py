@@ -69,7 +69,8 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a streamed answer. Exactly the fields that are set have news.
 
-    `text`, `reasoning` and `refusal` are deltas. `signature` / `redacted` complete the reasoning block being streamed.
+    `text`, `reasoning` and `refusal` are deltas. `signature` / `redacted` complete the reasoning block being streamed, and
+    `provider` is who must get them back.
     `usage` is cumulative: the last one wins. `logprobs` and `extra` are passed through verbatim. `error` never appears
     here: a broken stream raises.
     """
@@ -81,6 +82,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     refusal: str = ""
     signature: str | None = None
     redacted: str | None = None
+    provider: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
     finish_reason: FinishReason | None = None
     raw_finish: str | None = None

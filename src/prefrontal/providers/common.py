@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -13,6 +12,8 @@ from prefrontal.chat.request import Message
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.wire import Dropped, Method, WireRequest, WireResponse
 from prefrontal.errors import ProviderError, ProviderMisbehaved
+from prefrontal.providers.backoff import retry_after_s as asked_wait_s
+from prefrontal.providers.backoff import should_retry
 from prefrontal.providers.base import Target
 
 MAX_MESSAGE_CHARS = 600
@@ -182,7 +183,6 @@ def upstream_error(
 ) -> _ErrorT:
     """Return an error of `kind` with everything the response's headers say about it."""
     found: Mapping[str, str] = response.headers if response is not None else {}
-    retry = found.get("x-should-retry")
     return kind(
         shorten(message) or f"{target.profile.title} answered {response.status if response else 'with an error'}.",
         model=target.card.id,
@@ -190,27 +190,10 @@ def upstream_error(
         upstream_status=response.status if response is not None else None,
         upstream_request_id=found.get("request-id") or found.get("x-request-id"),
         upstream_code=code,
-        should_retry=None if retry not in ("true", "false") else retry == "true",
-        retry_after_s=retry_after_s if retry_after_s is not None else retry_after(found),
+        should_retry=should_retry(found),
+        retry_after_s=retry_after_s if retry_after_s is not None else asked_wait_s(found),
         details=details,
     )
-
-
-def retry_after(found: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``retry-after-ms`` or ``retry-after`` ask to wait; a date counts from the response's own date."""
-    try:
-        if "retry-after-ms" in found:
-            return max(0.0, float(found["retry-after-ms"]) / 1000.0)
-        if "retry-after" not in found:
-            return None
-        return max(0.0, float(found["retry-after"]))
-    except ValueError:
-        pass
-    try:
-        then, now = parsedate_to_datetime(found["retry-after"]), parsedate_to_datetime(found["date"])
-        return max(0.0, (then - now).total_seconds())
-    except (KeyError, ValueError, TypeError):
-        return None
 
 
 def shorten(text: str) -> str:

@@ -87,7 +87,7 @@ class AnthropicStream(JSONEvents):
                 text = _word(block, "thinking")
                 return [Chunk(reasoning=text)] if text else []
             case "redacted_thinking":
-                return [Chunk(redacted=_word(block, "data") or "")]
+                return [Chunk(redacted=_word(block, "data") or "", provider=DIALECT)]
             case "tool_use":
                 self._calls += 1
                 delta = ToolCallDelta(index=opened.call, id=_word(block, "id"), name=_word(block, "name"))
@@ -120,7 +120,7 @@ class AnthropicStream(JSONEvents):
         if opened is None:
             return []
         if opened.signature:
-            return [Chunk(signature=opened.signature)]
+            return [Chunk(signature=opened.signature, provider=DIALECT)]
         if opened.kind == "tool_use" and not opened.got:
             text = encode(opened.input if isinstance(opened.input, dict) else {}).decode()
             return [Chunk(tool_calls=(ToolCallDelta(index=opened.call, arguments=text),))]

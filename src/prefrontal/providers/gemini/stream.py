@@ -84,10 +84,10 @@ class GeminiStream(JSONEvents):
             case Text():
                 out = [Chunk(choice=index, text=block.text)] if block.text else []
                 signature = (block.extra or {}).get("thoughtSignature")
-                return [*out, Chunk(choice=index, signature=signature)] if isinstance(signature, str) else out
+                return [*out, Chunk(choice=index, signature=signature, provider=DIALECT)] if isinstance(signature, str) else out
             case Reasoning():
                 out = [Chunk(choice=index, reasoning=block.text)] if block.text else []
-                return [*out, Chunk(choice=index, signature=block.signature)] if block.signature else out
+                return [*out, Chunk(choice=index, signature=block.signature, provider=DIALECT)] if block.signature else out
             case ToolCall():
                 number = self._calls.get(index, 0)
                 self._calls[index] = number + 1
