@@ -25,6 +25,8 @@ _WORD = rf"(?:{'|'.join([*_SMALL, 'hundred', *_LARGE])})\b"
 _WORDS = re.compile(rf"\b{_WORD}(?:(?:[ -]| and (?=\w)){_WORD})*", re.IGNORECASE)
 _A_HUNDRED = re.compile(rf"\b(?<!half )a (?=(?:hundred|{'|'.join(_LARGE)})\b)", re.IGNORECASE)
 _SCALED = re.compile(rf"({NUMBER}) ({'|'.join(_LARGE)})\b", re.IGNORECASE)
+_LARGE_WORDS = frozenset(["hundred", *_LARGE])
+_MAX_SPELLED_WORDS = 20  # assumed: a question with its numbers in words is shorter; reading words is the slowest step
 _NUMBER_WORDS = frozenset([*_SMALL, "hundred", *_LARGE])
 HAS_DIGIT = re.compile(r"[0-9]").search
 _MAX_SHOWN_DIGITS = 200  # assumed: longer integers help nobody in a chat
@@ -41,7 +43,9 @@ def parse_number(text: str) -> Fraction:
 
 
 def has_number_words(text: str) -> bool:
-    """Say whether any word of `text` is a number word. Cheap: it runs on every short prompt."""
+    """Say whether a short text has a number word. Cheap: it runs on every short prompt."""
+    if text.count(" ") > _MAX_SPELLED_WORDS:
+        return False
     return not _NUMBER_WORDS.isdisjoint(text.lower().replace("-", " ").split(" "))
 
 
@@ -50,8 +54,12 @@ def with_digits(text: str) -> str:
 
     Word sequences that are no single number ("one two") stay as they are, so no grammar takes them.
     """
-    text = _WORDS.sub(lambda match: _value_of_words(match[0]), _A_HUNDRED.sub("one ", text))
-    return _SCALED.sub(lambda match: plain(parse_number(match[1]) * _LARGE[match[2].lower()]), text)
+    words = text.lower().split(" ")
+    large = not _LARGE_WORDS.isdisjoint(words)
+    if large:
+        text = _A_HUNDRED.sub("one ", text)
+    text = _WORDS.sub(lambda match: _value_of_words(match[0]), text)
+    return _SCALED.sub(lambda match: plain(parse_number(match[1]) * _LARGE[match[2].lower()]), text) if large else text
 
 
 def _value_of_words(phrase: str) -> str:
