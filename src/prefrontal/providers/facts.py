@@ -184,7 +184,7 @@ class Facts:
         """Whether what follows the pattern only says how the model is packed, dated or offered."""
         if not rest:
             return True
-        if rest[0].isdigit() and len(rest[0]) not in _DATE_DIGITS:
+        if rest[0].isdigit() and len(rest[0]) not in _DATE_DIGITS and rest[1:2] not in (("bit",), ("bits",)):
             return False  # another version or size: gpt-5 is not gpt-5.1
         return all(token.isdigit() or token in self.catalogue.packaging for token in rest)
 

@@ -32,15 +32,15 @@ def step_down(
 
     Used once when thinking ate the output cap. For an effort of origin ``default`` the model's own default is where it starts.
     """
-    now = render_effort(effort, card, request, dialects, default_cap=default_cap)
-    dialect = dialect_of(card, dialects)
     start = None if effort.origin == "default" else asked_level(effort, dialects)
-    top = LADDER.index(start or dialect.default_level or _DEFAULT_START)
-    for level in reversed(LADDER[:top]):
+    if start is None:
+        start = dialect_of(card, dialects).default_level or _DEFAULT_START
+        effort = Effort(score=dialects.score_of(start), level=start, origin="policy", factors=effort.factors)
+    now = render_effort(effort, card, request, dialects, default_cap=default_cap)
+    for level in reversed(LADDER[: LADDER.index(start)]):
         score = dialects.score_of(level)
         factor = Factor(name="step_down", value=score, reason=f"thinking used up the output cap: stepped down to {level}")
-        origin = "policy" if effort.origin == "default" else effort.origin
-        lower = Effort(score=score, level=level, origin=origin, factors=(*effort.factors, factor))
+        lower = Effort(score=score, level=level, origin=effort.origin, factors=(*effort.factors, factor))
         if _told(render_effort(lower, card, request, dialects, default_cap=default_cap)) != _told(now):
             return lower
     return None
