@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.config.redact import redact_text
+from prefrontal.config.redact import Redactor, secrets_of
 from prefrontal.machine.run import Run
 
 MAX_CHARACTERS = 200_000
@@ -15,14 +15,15 @@ MAX_CHARACTERS = 200_000
 
 def content_of(run: Run) -> dict[str, Any]:
     """Return request and answer as plain data, cut and with secrets removed."""
-    found: dict[str, Any] = {"messages": _clean(run.request.messages)}
+    redactor = Redactor(secrets_of(run.world.config))
+    found: dict[str, Any] = {"messages": _clean(run.request.messages, redactor)}
     if run.response is not None:
-        found["choices"] = _clean(run.response.choices)
+        found["choices"] = _clean(run.response.choices, redactor)
     return found
 
 
-def _clean(value: object) -> Any:
+def _clean(value: object, redactor: Redactor) -> Any:
     text = msgspec.json.encode(value).decode()
     if len(text) > MAX_CHARACTERS:
-        return redact_text(text[:MAX_CHARACTERS]) + "…"
-    return msgspec.json.decode(redact_text(text))
+        return redactor.text(text[:MAX_CHARACTERS]) + "…"
+    return redactor.value(msgspec.json.decode(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
@@ -23,7 +24,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     channel: str | None = None
 
 
-def read_name(name: str, registry: Registry, channels: frozenset[str]) -> Asked:
+def read_name(name: str, registry: Registry, channels: Collection[str]) -> Asked:
     """Return what `name` stands for.
 
     Raises:

@@ -26,10 +26,6 @@ from prefrontal.reflex.proposal import Proposal, ReflexAnswer
 class Run:
     """The context of one request. Created at arrival, finished exactly once."""
 
-    __slots__ = ("answered_by", "asked", "assessment", "cards", "channel", "context", "default_cap", "effort", "finished")
-    __slots__ += ("id", "journal", "live", "model", "plan", "proposal", "record", "reflex", "request", "response")
-    __slots__ += ("session", "started_s", "state", "states", "streaming", "world")
-
     def __init__(
         self,
         *,

@@ -1,0 +1,1 @@
+"""HTTP: the OpenAI dialect, status, metrics. Thin over the library; the hot routes are plain ASGI."""

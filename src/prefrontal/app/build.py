@@ -1,0 +1,223 @@
+"""Builds the rooms of one process from its configuration, and what must be closed again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from prefrontal.app.library import Prefrontal
+from prefrontal.app.sink import Sink
+from prefrontal.assess.rules import load_rules
+from prefrontal.clock import Chance, Clock
+from prefrontal.config.cards import Sources
+from prefrontal.config.check import Known
+from prefrontal.config.home import expand_user, find_home
+from prefrontal.config.load import Loaded, config_hash, load, load_text, models_dir
+from prefrontal.config.registry import Registry, build_registry
+from prefrontal.config.reload import ConfigHolder, Current
+from prefrontal.config.schema import Config
+from prefrontal.contracts.model import ModelCard
+from prefrontal.execute.attempt import Attempter
+from prefrontal.execute.discovery.watch import Discovery
+from prefrontal.execute.egress import egress_guard
+from prefrontal.execute.engine.local import EngineSettings
+from prefrontal.execute.engine.policy import RestartPolicy
+from prefrontal.execute.engine.supervisor import EngineSupervisor, machine_settings
+from prefrontal.execute.executor import Executor
+from prefrontal.execute.meter import SECONDS_PER_DAY, SpendMeter
+from prefrontal.execute.runtime import Runtime
+from prefrontal.execute.sessions import Sessions
+from prefrontal.execute.transport import TlsOptions, Transport, open_transport
+from prefrontal.execute.turns import Turns
+from prefrontal.ledger.memory import MemoryLedger
+from prefrontal.ledger.sqlite import SqliteLedger
+from prefrontal.ledger.store import Ledger
+from prefrontal.machine.machine import Machine
+from prefrontal.machine.parts import Parts
+from prefrontal.plan.policies import builtin_policies
+from prefrontal.providers.catalogue import load_profiles
+from prefrontal.providers.effort import load_dialects
+from prefrontal.providers.facts import load_facts
+from prefrontal.providers.registry import Providers, builtin_providers, discover_providers
+from prefrontal.reflex.tools import installed_reflexes
+
+log = logging.getLogger(__name__)
+
+Source = str | Path | Mapping[str, Any] | Config | None
+Closer = Callable[[], Awaitable[object]]
+
+
+class Builder:
+    """Knows the environment and the shipped tables; makes a `Prefrontal`. Reading tables takes about 50 ms (measured)."""
+
+    def __init__(self, *, env: Mapping[str, str], cwd: Path | None, clock: Clock, chance: Chance) -> None:
+        self.env = env
+        self.cwd = cwd
+        self.clock = clock
+        self.chance = chance
+        self.home = find_home(env)
+        self.dialects = load_dialects()
+        self.profiles = load_profiles()
+        self.facts = load_facts()
+        self.policies = dict(builtin_policies())
+        self.discovered: tuple[ModelCard, ...] = ()
+
+    # -- configuration -------------------------------------------------------------------------------------------------
+
+    def known(self) -> Known:
+        """Return what settings may refer to."""
+        return Known(profiles=self.profiles, policies=None, dialects=tuple(self.dialects.dialects), tools=None)
+
+    def load(self, source: Source, flags: Mapping[str, Any] | None) -> Loaded:
+        """Return the configuration of `source`. Raises ConfigError."""
+        if isinstance(source, Config):
+            return Loaded(config=source, hash=config_hash(source))
+        if isinstance(source, Mapping):
+            text = msgspec.json.encode(source).decode()  # JSON is YAML
+            return load_text(text, env=self.env, known=self.known(), flags=flags)
+        return load(env=self.env, known=self.known(), flag=source, flags=flags, cwd=self.cwd)
+
+    def registry(self, config: Config) -> Registry:
+        """Return the registry of a tree, with what was discovered by now. Raises ConfigError."""
+        folder = models_dir(config, self.env)
+        sources = Sources(profiles=self.profiles, facts=self.facts, dialects=self.dialects, env=self.env, models_dir=folder)
+        return build_registry(config, sources, discovered=self.discovered)
+
+    # -- the rooms -----------------------------------------------------------------------------------------------------
+
+    async def build(
+        self, loaded: Loaded, reload_from: Callable[[], Loaded], *, transport: Transport | None, ledger: Ledger | None
+    ) -> tuple[Prefrontal, list[Closer]]:
+        """Return the whole, and what closes it, first built first. Raises ConfigError, StoreError."""
+        closers: list[Closer] = []
+        holder: ConfigHolder[Registry] = ConfigHolder(loaded, build=self.registry, load=reload_from, clock=self.clock)
+        config = loaded.config
+        if ledger is None:
+            ledger = self._ledger(config)
+            closers.append(ledger.aclose)
+        if transport is None:
+            transport = open_transport(
+                clock=self.clock,
+                tls_for=lambda origin: _tls_for(holder.current.registry, origin),
+                allow=egress_guard(lambda: holder.current.config.egress.allow),
+            )
+            closers.append(transport.aclose)
+        engines = EngineSupervisor([], clock=self.clock, chance=self.chance, settings=await _engine_settings(config))
+        closers.append(engines.close)
+        limits = config.limits
+        runtime = Runtime(default_limit=limits.concurrency_per_model, default_queue=limits.queue_per_model)
+        meter = SpendMeter(limits.discovered_spend_usd_per_day)
+        sink = Sink(ledger)
+        providers = self._providers()
+        machine = self._machine(transport, providers, engines, runtime, meter, sink)
+        discovery = Discovery(
+            transport=transport,
+            providers=providers,
+            profiles=self.profiles,
+            facts=self.facts,
+            clock=self.clock,
+        )
+        closers.append(discovery.close)
+        pf = Prefrontal(
+            machine=machine,
+            holder=holder,
+            ledger=ledger,
+            runtime=runtime,
+            engines=engines,
+            discovery=discovery,
+            home=self.home,
+            sink=sink,
+        )
+        holder.listen(lambda _old, new, _changes: self._reloaded(pf, meter, new))
+        meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
+        return pf, closers
+
+    def _ledger(self, config: Config) -> Ledger:
+        records = config.records
+        if not records.enabled:
+            return MemoryLedger(keep=0)
+        path = expand_user(records.path, self.env) if records.path else self.home.database
+        ledger = SqliteLedger(path, clock=self.clock, queue_size=records.queue_size, retention_days=records.retention_days)
+        return ledger.open()
+
+    def _providers(self) -> Providers:
+        found = discover_providers()
+        for broken in found.broken:
+            log.warning("provider plug-in %s (%s) left out: %s", broken.name, broken.target, broken.reason)
+        return builtin_providers().plus(found.by_wire)
+
+    def _machine(
+        self,
+        transport: Transport,
+        providers: Providers,
+        engines: EngineSupervisor,
+        runtime: Runtime,
+        meter: SpendMeter,
+        sink: Sink,
+    ) -> Machine:
+        attempter = Attempter(
+            transport=transport,
+            providers=providers,
+            profiles=self.profiles,
+            dialects=self.dialects,
+            runtime=runtime,
+            clock=self.clock,
+            engines=engines,
+        )
+        return Machine(
+            Parts(
+                executor=Executor(attempter=attempter, clock=self.clock, chance=self.chance),
+                reflexes=installed_reflexes(),
+                rules=load_rules(),
+                policies=self.policies,
+                dialects=self.dialects,
+                runtime=runtime,
+                sessions=Sessions(),
+                turns=Turns(),
+                meter=meter,
+                clock=self.clock,
+                chance=self.chance,
+                ready=lambda: {status.model_id: status.state == "ready" for status in engines.status()},
+                sink=sink,
+            )
+        )
+
+    # -- while it runs -------------------------------------------------------------------------------------------------
+
+    def _reloaded(self, pf: Prefrontal, meter: SpendMeter, new: Current[Registry]) -> None:
+        """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, the engines' settings."""
+        limits = new.config.limits
+        meter.limit_usd = limits.discovered_spend_usd_per_day
+        pf.runtime.configure(
+            new.registry.cards,
+            default_limit=limits.concurrency_per_model,
+            default_queue=limits.queue_per_model,
+        )
+
+    async def _spent_today(self, ledger: Ledger, registry: Registry) -> float:
+        """Return what models found by their key have cost since midnight UTC."""
+        midnight_s = self.clock.now() // SECONDS_PER_DAY * SECONDS_PER_DAY
+        metered = frozenset(c.id for c in registry.cards.values() if c.origin == "discovered" and not c.self_hosted)
+        return await ledger.spend_usd(midnight_s, metered) if metered else 0.0
+
+
+async def _engine_settings(config: Config) -> EngineSettings:
+    """Return what all local engines share; asking the machine for its cores takes milliseconds, so it is done on a thread."""
+    restart = config.engine.restart
+    policy = RestartPolicy(base_delay_s=restart.base_s, max_delay_s=restart.max_s, max_quick_crashes=restart.attempts)
+    settings = EngineSettings(restart=policy, start_timeout_s=config.engine.start_timeout_s)
+    return await asyncio.to_thread(machine_settings, settings)
+
+
+def _tls_for(registry: Registry, origin: str) -> TlsOptions:
+    """Return how the certificate of an origin is checked: as the first model at that address says."""
+    for card in registry.cards.values():
+        special = not card.tls_verify or card.tls_ca_file
+        if special and card.base_url is not None and card.base_url.startswith(origin):
+            return TlsOptions(verify=card.tls_verify, ca_file=card.tls_ca_file)
+    return TlsOptions()

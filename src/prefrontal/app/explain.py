@@ -1,0 +1,30 @@
+"""An explanation as plain data, the same for HTTP and the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from prefrontal.machine.machine import Explanation
+
+
+def explanation(found: Explanation) -> dict[str, Any]:
+    """Return plan and assessment: path, model, effort, reasons, and every candidate with why it lost."""
+    run, plan = found.run, found.plan
+    return {
+        "object": "explanation",
+        "requested_model": run.request.model,
+        "path": plan.path,
+        "model": plan.model,
+        "tool": plan.tool,
+        "channel": plan.channel,
+        "policy": plan.policy,
+        "effort": msgspec.to_builtins(plan.effort),
+        "fallbacks": list(plan.fallbacks),
+        "estimate": msgspec.to_builtins(plan.estimate),
+        "reasons": [msgspec.to_builtins(reason) for reason in plan.reasons],
+        "candidates": [msgspec.to_builtins(candidate) for candidate in plan.candidates],
+        "assessment": None if run.assessment is None else msgspec.to_builtins(run.assessment),
+        "states": list(run.states),
+    }

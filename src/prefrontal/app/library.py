@@ -1,0 +1,154 @@
+"""Everything Prefrontal can do, as a library. HTTP and the command line are thin layers over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+from prefrontal.app.compose import Prompt, compose
+from prefrontal.app.reply import Piece, Reply, pieces_of
+from prefrontal.app.sink import Sink
+from prefrontal.chat.embeddings import EmbeddingsRequest
+from prefrontal.chat.request import ChatRequest
+from prefrontal.clock import Chance, Clock
+from prefrontal.config.home import Home
+from prefrontal.config.registry import Registry
+from prefrontal.config.reload import ConfigHolder, ConfigStatus, Current
+from prefrontal.config.schema import Config
+from prefrontal.errors import PrefrontalError
+from prefrontal.execute.discovery.watch import Discovery
+from prefrontal.execute.engine.supervisor import EngineSupervisor
+from prefrontal.execute.runtime import Runtime
+from prefrontal.ledger.store import Ledger
+from prefrontal.machine.context import LIBRARY, CallContext, World
+from prefrontal.machine.embed import Embedded, embed
+from prefrontal.machine.machine import Answer, Explanation, Machine
+from prefrontal.machine.stream import AnswerStream
+
+
+class Prefrontal:
+    """The executive: everything it can do, as a library. Made by `open`; belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        holder: ConfigHolder[Registry],
+        ledger: Ledger,
+        runtime: Runtime,
+        engines: EngineSupervisor,
+        discovery: Discovery,
+        home: Home,
+        sink: Sink,
+    ) -> None:
+        self.machine = machine
+        self.holder = holder
+        self.ledger = ledger
+        self.runtime = runtime
+        self.engines = engines
+        self.discovery = discovery
+        self.home = home
+        self.observers = sink.observers
+        self._world: tuple[Current[Registry], World] | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The clock everything here uses."""
+        return self.machine.parts.clock
+
+    @property
+    def chance(self) -> Chance:
+        """The source of identifiers and jitter."""
+        return self.machine.parts.chance
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self.holder.current.config
+
+    @property
+    def registry(self) -> Registry:
+        """The models in use."""
+        return self.holder.current.registry
+
+    def world(self) -> World:
+        """Return the generation that a request starting now keeps to its end."""
+        current = self.holder.current
+        if self._world is None or self._world[0] is not current:
+            self._world = (current, World(config=current.config, registry=current.registry, hash=current.hash))
+        return self._world[1]
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    async def chat(self, prompt: Prompt, **options: Any) -> Reply:
+        """Return the answer to a question, a list of messages, or a request.
+
+        Options are fields of the OpenAI chat dialect; `model` defaults to ``auto``, `x_prefrontal` holds hints.
+
+        Raises:
+            PrefrontalError: see `prefrontal.errors`; the record of the failure is written first.
+        """
+        answer = await self.answer(compose(prompt, options, stream=False), LIBRARY)
+        return Reply(response=answer.response, record=answer.record)
+
+    async def stream(self, prompt: Prompt, **options: Any) -> AsyncIterator[Piece]:
+        """Yield the answer piece by piece: thinking, content, tool; the last piece is ``end`` with the record.
+
+        Leaving the loop early cancels the upstream. Raises like `chat`; also inside the stream when the upstream breaks off.
+        """
+        source = await self.open_stream(compose(prompt, options, stream=True), LIBRARY)
+        try:
+            while chunks := await source.read():
+                for chunk in chunks:
+                    for piece in pieces_of(chunk):
+                        yield piece
+            yield Piece(kind="end", record=source.record)
+        finally:
+            await source.aclose()
+
+    async def gather(self, prompts: Iterable[Prompt], *, concurrency: int = 16, **options: Any) -> list[Reply | PrefrontalError]:
+        """Return the answers in the order of the prompts; an error stands in the place of its answer.
+
+        concurrency: how many run at once (16 is assumed).
+        """
+        gate = asyncio.Semaphore(concurrency)
+
+        async def one(prompt: Prompt) -> Reply | PrefrontalError:
+            async with gate:
+                try:
+                    return await self.chat(prompt, **options)
+                except PrefrontalError as error:
+                    return error
+
+        return list(await asyncio.gather(*[one(prompt) for prompt in prompts]))
+
+    async def explain(self, prompt: Prompt, **options: Any) -> Explanation:
+        """Return what would be done with a prompt, and why, without calling anything."""
+        return await self.machine.explain(compose(prompt, options, stream=False), LIBRARY, self.world())
+
+    async def embed(self, texts: Sequence[str], *, model: str = "auto", dimensions: int | None = None) -> Embedded:
+        """Return one vector a text, in order. Raises like `chat`."""
+        request = EmbeddingsRequest(model=model, inputs=tuple(texts), dimensions=dimensions)
+        return await self.embeddings(request, LIBRARY)
+
+    # -- for the edges -------------------------------------------------------------------------------------------------
+
+    async def answer(self, request: ChatRequest, context: CallContext) -> Answer:
+        """Answer a parsed request. Raises PrefrontalError; Overloaded before anything is called when records cannot be kept."""
+        self.ledger.admit()
+        return await self.machine.answer(request, context, self.world())
+
+    async def open_stream(self, request: ChatRequest, context: CallContext) -> AnswerStream:
+        """Open a streamed answer; raises like `answer`. Close it."""
+        self.ledger.admit()
+        return await self.machine.stream(request, context, self.world())
+
+    async def embeddings(self, request: EmbeddingsRequest, context: CallContext) -> Embedded:
+        """Make embeddings; raises like `answer`."""
+        self.ledger.admit()
+        return await embed(self.machine, request, context, self.world())
+
+    def status(self) -> ConfigStatus:
+        """Return how the configuration stands."""
+        return self.holder.status()

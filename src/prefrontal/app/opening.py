@@ -1,0 +1,62 @@
+"""Opens and closes a Prefrontal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from prefrontal.app.build import Builder, Source
+from prefrontal.app.library import Prefrontal
+from prefrontal.clock import Chance, Clock, SystemClock
+from prefrontal.config.home import candidates
+from prefrontal.config.watch import watch
+from prefrontal.execute.transport import Transport
+from prefrontal.ledger.store import Ledger
+
+
+@asynccontextmanager
+async def open(  # noqa: A001 - `prefrontal.open` is the name the library is known by
+    config: Source = None,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    transport: Transport | None = None,
+    ledger: Ledger | None = None,
+    reload: bool = False,
+) -> AsyncIterator[Prefrontal]:
+    """Build everything and yield it; close it in order at the end.
+
+    config: a file, a mapping or a `Config`; None looks where the command line looks (`prefrontal.config.home`).
+    env: the environment (default: the process's). flags: dotted settings that win over all. reload: watch the file.
+    clock, chance, transport, ledger: seams for tests and simulations.
+
+    Raises:
+        ConfigError: the configuration cannot be used; every problem of the file is in the message.
+        StoreError: the database cannot be opened.
+    """
+    environment = dict(os.environ if env is None else env)
+    builder = Builder(env=environment, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
+    loaded = builder.load(config, flags)
+    pf, closers = await builder.build(loaded, lambda: builder.load(config, flags), transport=transport, ledger=ledger)
+    tasks: list[asyncio.Task[None]] = []
+    stop = asyncio.Event()
+    try:
+        if reload and (config is None or isinstance(config, str | Path)):
+            files = candidates(builder.env, flag=config, cwd=cwd)
+            coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop)
+            tasks.append(asyncio.create_task(coroutine, name="config watch"))
+        yield pf
+    finally:
+        stop.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for close in reversed(closers):
+            await close()

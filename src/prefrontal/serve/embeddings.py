@@ -1,0 +1,33 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefrontal.app.library import Prefrontal
+from prefrontal.machine.context import CallContext
+from prefrontal.providers.openai.embeddings import parse_embeddings_request, render_embeddings_response
+from prefrontal.serve.heads import whole_headers
+from prefrontal.serve.types import JSON_TYPE, Headers, Receive, Send, send_body
+from prefrontal.serve.watcher import Watcher
+
+
+async def serve_embeddings(
+    pf: Prefrontal, body: bytes, context: CallContext, extra: Headers, receive: Receive, send: Send
+) -> None:
+    """Answer one request. Raises PrefrontalError before anything is sent."""
+    request = parse_embeddings_request(body)
+    watcher = Watcher(receive)
+    try:
+        with watcher:
+            done = await pf.embeddings(request, context)
+            record = done.record
+            data = render_embeddings_response(
+                done.response, model=record.model or request.model, encoding_format=request.encoding_format
+            )
+            await send_body(send, 200, [*whole_headers(record, context.request_id), JSON_TYPE, *extra], data)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not watcher.gone or task is None:
+            raise
+        task.uncancel()  # cancelled by the watcher for a client that left

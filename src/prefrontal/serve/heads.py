@@ -1,0 +1,82 @@
+"""The headers of our answers. Only what is known at the first byte."""
+
+from __future__ import annotations
+
+from prefrontal.contracts.record import RequestRecord
+from prefrontal.contracts.wire import Dropped
+from prefrontal.errors import AllAttemptsFailed, LimitExceeded, Overloaded, PrefrontalError, ProviderError
+from prefrontal.serve.types import Headers
+
+MAX_REQUEST_ID = 128
+"""Longer request ids of callers are not echoed (assumed: a UUID has 36 characters)."""
+
+MAX_DROPPED = 1024
+"""The header x-prefrontal-dropped is cut here; the record has all of it (assumed: proxies limit headers to a few KiB)."""
+
+
+def request_id_of(value: bytes | None) -> str | None:
+    """Return the caller's request id when it may be echoed: short, printable ASCII."""
+    if not value or len(value) > MAX_REQUEST_ID or not value.isascii():
+        return None
+    text = value.decode("ascii")
+    return text if text.isprintable() else None
+
+
+def first_headers(trace: str, request_id: str | None, model: str | None, answered_by: str, effort: float | None) -> Headers:
+    """Return the headers that every answer carries."""
+    echoed = (request_id or trace).encode()
+    headers: Headers = [
+        (b"x-request-id", echoed),
+        (b"request-id", echoed),
+        (b"x-prefrontal-trace", trace.encode()),
+        (b"x-prefrontal-answered-by", answered_by.encode()),
+    ]
+    if model is not None:
+        headers.append((b"x-prefrontal-model", _latin(model)))
+    if effort is not None:
+        headers.append((b"x-prefrontal-effort", b"%.3g" % effort))
+    return headers
+
+
+def dropped_header(dropped: tuple[Dropped, ...], headers: Headers) -> None:
+    """Add what was not sent as given."""
+    if dropped:
+        text = ", ".join([f"{d.field}={d.action}" for d in dropped])
+        headers.append((b"x-prefrontal-dropped", _latin(text[:MAX_DROPPED])))
+
+
+def whole_headers(record: RequestRecord, request_id: str | None) -> Headers:
+    """Return the headers of an answer that is complete: also cost, attempts and our own time."""
+    headers = first_headers(record.id, request_id, record.model, record.answered_by, record.effort_score)
+    dropped_header(record.dropped, headers)
+    if record.cost_usd is not None:
+        headers.append((b"x-prefrontal-cost-usd", b"%.9f" % record.cost_usd))
+    headers.append((b"x-prefrontal-attempts", b"%d" % len(record.attempts)))
+    headers.append((b"x-prefrontal-overhead-ms", b"%.3f" % record.overhead_ms))
+    return headers
+
+
+def error_headers(error: PrefrontalError, request_id: str | None) -> Headers:
+    """Return the headers of an error: ids, and whether and when to try again.
+
+    When the gateway has already tried again itself, clients are told not to: two retries of three are nine calls.
+    """
+    trace = error.details.get("trace")
+    headers: Headers = []
+    echoed = request_id or trace
+    if isinstance(echoed, str):
+        headers += [(b"x-request-id", echoed.encode()), (b"request-id", echoed.encode())]
+    if isinstance(trace, str):
+        headers.append((b"x-prefrontal-trace", trace.encode()))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after_s * 1000))))
+    if isinstance(error, ProviderError | AllAttemptsFailed):
+        headers.append((b"x-should-retry", b"false"))
+    elif isinstance(error, LimitExceeded | Overloaded):
+        headers.append((b"x-should-retry", b"true"))
+    return headers
+
+
+def _latin(text: str) -> bytes:
+    return text.encode("latin-1", "replace").replace(b"\r", b" ").replace(b"\n", b" ")

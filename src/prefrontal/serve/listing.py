@@ -1,0 +1,69 @@
+"""What GET /v1/models says of each model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefrontal.app.library import Prefrontal
+from prefrontal.contracts.model import ModelCard
+from prefrontal.errors import UnknownModel
+from prefrontal.machine.names import AUTO, REFLEX
+from prefrontal.providers.effort import thinking_range
+
+
+def list_models(pf: Prefrontal) -> dict[str, Any]:
+    """Return the list in OpenAI's form: `auto`, `reflex`, roles, channels, then every enabled model."""
+    return {"object": "list", "data": [*_virtual(pf), *[_shown(pf, card) for card in pf.registry.enabled]]}
+
+
+def describe_model(pf: Prefrontal, name: str) -> dict[str, Any]:
+    """Return one entry of the list. Raises UnknownModel."""
+    for entry in _virtual(pf):
+        if entry["id"] == name:
+            return entry
+    if name.startswith(("role/", "auto/")):
+        raise UnknownModel(f"The model '{name}' does not exist here.", param="model")
+    return _shown(pf, pf.registry.require(name))
+
+
+def _virtual(pf: Prefrontal) -> list[dict[str, Any]]:
+    created = int(pf.holder.current.loaded_at_s)
+    entries = [
+        (AUTO, "Chooses the model, or none, and the effort for each request."),
+        (REFLEX, "Answers without a model or not at all."),
+        *[(f"auto/{name}", channel.description) for name, channel in sorted(pf.config.routing.channels.items())],
+        *[(f"role/{name}", f"One of: {', '.join(models)}.") for name, models in sorted(pf.registry.roles.items()) if models],
+    ]
+    return [
+        {"id": name, "object": "model", "created": created, "owned_by": "prefrontal", "description": text}
+        for name, text in entries
+    ]
+
+
+def _shown(pf: Prefrontal, card: ModelCard) -> dict[str, Any]:
+    thinking = thinking_range(card, pf.machine.parts.dialects)
+    return {
+        "id": card.id,
+        "object": "model",
+        "created": int(pf.holder.current.loaded_at_s),
+        "owned_by": card.provider or card.profile,
+        "provider": card.provider,
+        "profile": card.profile,
+        "upstream_model": card.wire_name,
+        "self_hosted": card.self_hosted,
+        "version": card.version,
+        "licence": card.licence,
+        "context_window": card.context_tokens,
+        "context_origin": card.context_origin,
+        "max_output_tokens": card.max_output_tokens,
+        "capabilities": card.capabilities,
+        "thinking": thinking,
+        "effort_dialect": card.effort_dialect,
+        "price": card.price,
+        "roles": card.roles,
+        "strengths": card.strengths,
+        "weaknesses": card.weaknesses,
+        "tags": card.tags,
+        "auto": card.auto,
+        "origin": card.origin,
+    }

@@ -1,0 +1,49 @@
+"""uvicorn's HTTP protocol with a bound on the request's head, which its parser does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    b"content-length: 123\r\n\r\n"
+    b'{"error":{"message":"The request head is larger than allowed.","type":"invalid_request_error","param":null,"code":null}}\n\n\n'
+)
+
+
+def bounded_protocol(max_header_bytes: int) -> type[HttpToolsProtocol]:
+    """Return a protocol class that refuses a head of more than `max_header_bytes` while it is still arriving."""
+
+    class BoundedProtocol(HttpToolsProtocol):
+        """Counts the bytes between the start of a message and the end of its head."""
+
+        head_bytes = 0
+        in_head = True
+
+        def data_received(self, data: bytes) -> None:
+            if self.in_head:
+                self.head_bytes += len(data)
+                super().data_received(data)
+                if self.in_head and self.head_bytes > max_header_bytes and not self.transport.is_closing():
+                    self.transport.write(TOO_LARGE)
+                    self.transport.close()
+                return
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self.in_head = True
+            self.head_bytes = 0
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> Any:
+            size = sum(len(name) + len(value) for name, value in self.headers)
+            self.in_head = False
+            if size > max_header_bytes:
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+                return None
+            return super().on_headers_complete()
+
+    return BoundedProtocol

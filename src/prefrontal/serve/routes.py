@@ -1,0 +1,170 @@
+"""The routes that are not hot: models, explain, traces, health, configuration status, metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from prefrontal.app.explain import explanation
+from prefrontal.errors import InvalidRequest, NotFound, PrefrontalError
+from prefrontal.ledger.store import RecordFilter
+from prefrontal.providers.openai.request import parse_chat_request
+from prefrontal.serve.listing import describe_model, list_models
+
+if TYPE_CHECKING:
+    from prefrontal.serve.site import Site
+
+KNOWN = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1/explain",
+    "/v1/traces",
+    "/v1/config/status",
+    "/v1/engines",
+)
+
+
+def build_routes(site: Site) -> Starlette:
+    """Return the application for everything `site` does not answer itself."""
+    pages = Pages(site)
+    return Starlette(
+        routes=[
+            Route("/", pages.index, methods=["GET"]),
+            Route("/livez", pages.livez, methods=["GET"]),
+            Route("/readyz", pages.readyz, methods=["GET"]),
+            Route("/health", pages.readyz, methods=["GET"]),
+            Route("/metrics", pages.metrics, methods=["GET"]),
+            Route("/v1/models", pages.models, methods=["GET"]),
+            Route("/v1/models/{name:path}", pages.model, methods=["GET"]),
+            Route("/v1/explain", pages.explain, methods=["POST"]),
+            Route("/v1/traces", pages.traces, methods=["GET"]),
+            Route("/v1/traces/{trace_id}", pages.trace, methods=["GET"]),
+            Route("/v1/config/status", pages.config_status, methods=["GET"]),
+            Route("/v1/config/reload", pages.config_reload, methods=["POST"]),
+            Route("/v1/engines", pages.engines, methods=["GET"]),
+            Route("/v1/engines/{name:path}/load", pages.engine_load, methods=["POST"]),
+            Route("/v1/engines/{name:path}/unload", pages.engine_unload, methods=["POST"]),
+        ],
+        exception_handlers={404: _not_found, 405: _wrong_method, PrefrontalError: _raise},
+    )
+
+
+def answer(value: Any, status: int = 200) -> Response:
+    """Return `value` as JSON; structs are written as objects."""
+    return Response(msgspec.json.encode(value, enc_hook=str), status, media_type="application/json")
+
+
+async def _raise(_request: Request, error: Exception) -> Response:
+    raise error
+
+
+async def _not_found(request: Request, _error: Exception) -> Response:
+    path = request.url.path
+    hint = None
+    if f"/v1{path}" in KNOWN:
+        hint = f"Did you mean /v1{path}? The base URL ends in /v1."
+    elif path in KNOWN:
+        hint = "This route takes POST."
+    raise NotFound(f"There is no route {request.method} {path}.", hint=hint)
+
+
+async def _wrong_method(request: Request, _error: Exception) -> Response:
+    raise InvalidRequest(f"{request.url.path} does not take {request.method}.")
+
+
+class Pages:
+    """The handlers, one a route."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._pf = site.pf
+
+    async def index(self, _request: Request) -> Response:
+        """Say what this is."""
+        return answer({"name": "prefrontal", "api": "/v1", "models": "/v1/models", "health": "/readyz"})
+
+    async def livez(self, _request: Request) -> Response:
+        """The process answers."""
+        return Response("ok", media_type="text/plain")
+
+    async def readyz(self, _request: Request) -> Response:
+        """The process takes work: 200, or 503 with the reasons. Contacts nobody."""
+        ledger = self._pf.ledger.status()
+        problems = []
+        if self._site.draining:
+            problems.append("shutting down")
+        if not ledger.writable:
+            problems.append(f"records cannot be written: {ledger.last_error}")
+        shown = {"status": "unavailable" if problems else "ok", "problems": problems, "models": len(self._pf.registry.enabled)}
+        return answer(shown, 503 if problems else 200)
+
+    async def metrics(self, _request: Request) -> Response:
+        """The Prometheus exposition."""
+        return Response(self._site.metrics.render(), media_type="text/plain; version=0.0.4")
+
+    async def models(self, _request: Request) -> Response:
+        """The models clients may name."""
+        return answer(list_models(self._pf))
+
+    async def model(self, request: Request) -> Response:
+        """One model. Raises UnknownModel."""
+        return answer(describe_model(self._pf, request.path_params["name"]))
+
+    async def explain(self, request: Request) -> Response:
+        """The plan for a chat request, calling nothing."""
+        body = await self._site.body(request.scope, request.receive)
+        parsed = parse_chat_request(body)
+        context = request.scope["prefrontal.context"]
+        found = await self._pf.machine.explain(parsed, context, self._pf.world())
+        return answer(explanation(found))
+
+    async def traces(self, request: Request) -> Response:
+        """Request records, newest first."""
+        found = await self._pf.ledger.find(_filter(request))
+        last = found[-1].id if found else None
+        return answer({"object": "list", "data": found, "next_before": last})
+
+    async def trace(self, request: Request) -> Response:
+        """One request record."""
+        trace_id = request.path_params["trace_id"]
+        record = await self._pf.ledger.get(trace_id)
+        if record is None:
+            raise NotFound(f"There is no trace '{trace_id}'.", hint="It may be older than records.retention_days.")
+        return answer(record)
+
+    async def config_status(self, _request: Request) -> Response:
+        """How the configuration stands."""
+        return answer(self._pf.status())
+
+    async def config_reload(self, _request: Request) -> Response:
+        """Read the configuration file again now."""
+        return answer(await self._pf.holder.reload_now())
+
+    async def engines(self, _request: Request) -> Response:
+        """The local engines."""
+        return answer({"object": "list", "data": self._pf.engines.status()})
+
+    async def engine_load(self, request: Request) -> Response:
+        """Start a local engine and wait until it is ready."""
+        url = await self._pf.engines.ensure(request.path_params["name"])
+        return answer({"model": request.path_params["name"], "state": "ready", "base_url": url})
+
+    async def engine_unload(self, request: Request) -> Response:
+        """Stop a local engine."""
+        await self._pf.engines.stop(request.path_params["name"])
+        return answer({"model": request.path_params["name"], "state": "stopped"})
+
+
+def _filter(request: Request) -> RecordFilter:
+    query = dict(request.query_params)
+    try:
+        return msgspec.convert(query, RecordFilter, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"The query is wrong: {error}.", param="query") from error

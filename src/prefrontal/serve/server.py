@@ -1,0 +1,150 @@
+"""Runs the site: finds a port, says where it listens, drains when asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+import prefrontal.app.opening as opening
+from prefrontal.app.library import Prefrontal
+from prefrontal.config.schema_service import Server
+from prefrontal.errors import ConfigError
+from prefrontal.serve.access import is_loopback
+from prefrontal.serve.metrics import Metrics
+from prefrontal.serve.protocol import bounded_protocol
+from prefrontal.serve.site import Site
+
+log = logging.getLogger(__name__)
+
+PORTS_TRIED = 100
+"""How many ports after the wanted one are tried (assumed)."""
+
+BACKLOG = 2048
+"""Connections the kernel keeps while we are busy (specified: uvicorn's default)."""
+
+DRAIN_POLL_S = 0.05
+
+Say = Callable[[str], None]
+
+
+def check_bind(server: Server) -> None:
+    """Return when the address is safe to listen on. Raises ConfigError for a non-loopback address without any key."""
+    if not is_loopback(server.host) and not server.api_keys and not server.admin_keys:
+        raise ConfigError(
+            f"listening on {server.host} without an API key would let anyone on the network spend your money",
+            path="server.host",
+            rule="key_needed",
+            hint="set PREFRONTAL_API_KEY or server.api_keys, or listen on 127.0.0.1",
+        )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket on `port` or the next free one; port 0 takes any.
+
+    Raises:
+        ConfigError: the address is not ours, or no port is free.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for candidate in range(port, min(port + PORTS_TRIED, 65536)) if port else (0,):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, candidate))
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            if error.errno == errno.EADDRINUSE:
+                continue
+            raise ConfigError(
+                f"cannot listen on {host}:{candidate}: {error.strerror}", path="server.host", rule="bind"
+            ) from error
+        sock.setblocking(False)
+        return sock
+    raise ConfigError(f"ports {port} to {port + PORTS_TRIED - 1} on {host} are all in use", path="server.port", rule="bind")
+
+
+async def serve(
+    config: str | Path | None,
+    *,
+    env: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    say: Say,
+    greet: Callable[[Prefrontal, Say], None] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `say` receives the ready line, the first line that is said.
+
+    Raises:
+        ConfigError, StoreError: before anything listens.
+    """
+    async with opening.open(config, env=env, flags=flags, reload=True) as pf:
+        server = pf.config.server
+        check_bind(server)
+        sock = bind(server.host, server.port)
+        metrics = Metrics(pf)
+        pf.observers.append(metrics.observe)
+        site = Site(pf, metrics, instance=pf.chance.identifier("pf_", pf.clock.now()))
+        port = sock.getsockname()[1]
+        pf.discovery.own_ports = frozenset({port})
+        host = f"[{server.host}]" if ":" in server.host else server.host
+        say(f"http://{host}:{port}")
+        if server.port and port != server.port:
+            log.warning("port %d is in use; listening on %d", server.port, port)
+        if greet is not None:
+            greet(pf, say)
+        try:
+            await _run(site, sock, server)
+        finally:
+            sock.close()
+
+
+async def _run(site: Site, sock: socket.socket, server: Server) -> None:
+    config = uvicorn.Config(
+        site,
+        http=bounded_protocol(server.max_header_bytes),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=max(1, round(server.idle_timeout_s)),
+        backlog=BACKLOG,
+    )
+    runner = _Runner(config)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on this platform, or not the main thread
+            loop.add_signal_handler(number, stopping.set)
+    site.pf.discovery.start()
+    serving = asyncio.create_task(runner.serve(sockets=[sock]))
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        log.info("stopping: new requests are refused, %d running ones may finish", site.active)
+        site.draining = True
+        deadline = site.pf.clock.monotonic() + server.drain_s
+        while site.active and site.pf.clock.monotonic() < deadline:
+            await site.pf.clock.sleep(DRAIN_POLL_S)
+        runner.should_exit = True
+        runner.force_exit = bool(site.active)
+    waiting.cancel()
+    await serving
+
+
+class _Runner(uvicorn.Server):
+    """uvicorn without its signal handlers: stopping is ours, because running requests are drained first."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,190 @@
+"""The ASGI application: lets callers in, sends hot routes the short way, everything else to Starlette, and words all errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from prefrontal.app.library import Prefrontal
+from prefrontal.config.schema import Config
+from prefrontal.errors import InvariantBroken, LimitExceeded, PayloadTooLarge, PrefrontalError, ShuttingDown
+from prefrontal.machine.context import CallContext
+from prefrontal.providers.openai.response import render_error
+from prefrontal.serve.access import Caller, Gate
+from prefrontal.serve.body import ClientGone, read_body
+from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
+from prefrontal.serve.embeddings import serve_embeddings
+from prefrontal.serve.heads import error_headers, request_id_of
+from prefrontal.serve.metrics import Metrics
+from prefrontal.serve.origins import Origins
+from prefrontal.serve.routes import build_routes
+from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[["Site", Scope, Receive, Send, Caller, Headers], Awaitable[None]]
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
+"""Probes of orchestrators carry no key and learn nothing from us but whether we are up."""
+
+
+class Site:
+    """Serves one `Prefrontal` over HTTP. `instance` tells our own answers from other servers' when looking for models."""
+
+    def __init__(self, pf: Prefrontal, metrics: Metrics, *, instance: str) -> None:
+        self.pf = pf
+        self.metrics = metrics
+        self.instance = instance
+        self.draining = False
+        self.active = 0
+        self._always: Headers = [(b"x-prefrontal-instance", instance.encode())]
+        self._config: Config | None = None
+        self._gate = Gate(pf.config.server)
+        self._origins = Origins(())
+        self._starlette = build_routes(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request; anything else ASGI offers is declined."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        self.active += 1
+        try:
+            await self._serve(scope, receive, send)
+        finally:
+            self.active -= 1
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        request_id = request_id_of(headers.get(b"x-request-id"))
+        self._refresh()
+        extra = self._always
+        origin = headers.get(b"origin")
+        if origin is not None:
+            extra = [*extra, *self._origins.headers(origin)]
+            if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+                await send_body(send, 204, [*extra, *self._origins.preflight(origin)], b"")
+                return
+        started = _Started(send)
+        try:
+            path = scope["path"]
+            peer = scope["client"][0] if scope.get("client") else None
+            caller = Caller() if path in OPEN_PATHS else self._gate.admit(headers, peer)
+            hot = HOT.get(path) if scope["method"] == "POST" else None
+            if hot is not None:
+                self._check_load()
+                await hot(self, scope, receive, started, self._context(scope, headers, caller, request_id), extra)
+                return
+            scope["prefrontal.caller"] = caller
+            scope["prefrontal.context"] = self._context(scope, headers, caller, request_id)
+            await self._starlette(scope, receive, started.adding(extra))
+        except ClientGone:
+            return
+        except PrefrontalError as error:
+            await self.fail(started, error, request_id, extra)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # the edge: a bug of ours, worded without its insides and logged with them
+            log.exception("request failed inside the gateway")
+            await self.fail(started, InvariantBroken(f"The gateway failed: {type(error).__name__}."), request_id, extra)
+
+    async def fail(self, send: _Started, error: PrefrontalError, request_id: str | None, extra: Headers) -> None:
+        """Answer with the error envelope, unless an answer has begun."""
+        if send.begun:
+            return
+        self.metrics.error(error)
+        body = msgspec.json.encode(render_error(error), enc_hook=str)
+        headers = [*error_headers(error, request_id), JSON_TYPE, *extra]
+        if isinstance(error, PayloadTooLarge):
+            headers.append((b"connection", b"close"))  # the rest of the body is not read
+        await send_body(send, error.status, headers, body)
+
+    def _refresh(self) -> None:
+        config = self.pf.config
+        if config is not self._config:
+            self._config = config
+            self._gate = Gate(config.server)
+            self._origins = Origins(config.server.cors_origins)
+
+    def _check_load(self) -> None:
+        if self.draining:
+            raise ShuttingDown("The gateway is shutting down.", retry_after_s=1.0)
+        if self.active > self.pf.config.limits.concurrency:
+            raise LimitExceeded(
+                "The gateway serves as many requests as it may.",
+                retry_after_s=1.0,
+                details={"dimension": "concurrency", "limit": self.pf.config.limits.concurrency, "scope": "process"},
+            )
+
+    def _context(self, scope: Scope, headers: dict[bytes, bytes], caller: Caller, request_id: str | None) -> CallContext:
+        session = headers.get(b"x-session-id") or headers.get(b"x-conversation-id")
+        channel = headers.get(b"x-prefrontal-channel")
+        return CallContext(
+            route=scope["path"],
+            request_id=request_id,
+            session=session.decode("latin-1")[:256] if session else None,
+            channel=channel.decode("latin-1") if channel else None,
+            key_id=caller.key_id,
+            allow_host=caller.trusted,
+            arrived=self.pf.clock.monotonic(),
+        )
+
+    async def body(self, scope: Scope, receive: Receive) -> bytes:
+        """Return the request's body within the configured bounds."""
+        server = self.pf.config.server
+        return await read_body(scope, receive, max_bytes=server.max_body_bytes, idle_s=server.idle_timeout_s, clock=self.pf.clock)
+
+
+class _Started:
+    """A `send` that knows whether the answer has begun, and can add headers to it."""
+
+    __slots__ = ("_extra", "_send", "begun")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._extra: Headers = []
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.begun = True
+            if self._extra:
+                message["headers"] = [*message.get("headers", []), *self._extra]
+        await self._send(message)
+
+    def adding(self, extra: Headers) -> _Started:
+        """Add `extra` to the head of the answer."""
+        self._extra = extra
+        return self
+
+
+async def _chat(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    await serve_chat(site.pf, CHAT, await site.body(scope, receive), context, extra, receive, send)
+
+
+async def _completions(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    await serve_chat(site.pf, COMPLETIONS, await site.body(scope, receive), context, extra, receive, send)
+
+
+async def _embeddings(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    await serve_embeddings(site.pf, await site.body(scope, receive), context, extra, receive, send)
+
+
+HOT = {"/v1/chat/completions": _chat, "/v1/completions": _completions, "/v1/embeddings": _embeddings}
+"""The routes that carry traffic. Clients that leave out /v1 in their base URL get a hint from the 404."""
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
