@@ -109,7 +109,9 @@ def test_a_gguf_file_is_known_by_its_name(sources: Sources) -> None:
         ("openai", None, "https://api.openai.example/v1"),
         ("openai", "https://proxy.example", "https://proxy.example/v1"),
         ("openai", "https://proxy.example/other/", "https://proxy.example/other"),
-        ("vllm", None, "http://127.0.0.1:8000"),
+        ("vllm", None, "http://127.0.0.1:8000/v1"),
+        ("vllm", "http://gpu:8000/", "http://gpu:8000/v1"),
+        ("generic", "http://h:1", "http://h:1"),
     ],
 )
 def test_an_endpoint_without_a_path_gets_the_profiles(profile: str, endpoint: str | None, url: str, sources: Sources) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from prefrontal.config.check import LOCAL_PROFILE, gguf_path
+from prefrontal.config.check import LOCAL_PROFILE, gguf_path, is_loopback
 from prefrontal.config.schema import EffortEntry, ModelEntry, PriceEntry
 from prefrontal.config.sizes import parse_minute, parse_size
 from prefrontal.contracts.model import Capability, ModelCard, Origin, Price, PriceWindow, ThinkingRange
@@ -88,7 +88,8 @@ def build_card(
         licence=entry.licence or _of(fact, "licence"),
         version=entry.version,
         provider=profile.provider,
-        enabled=entry.enabled and not (profile.auth.required and key is None and not entry.endpoint),
+        enabled=entry.enabled
+        and not (profile.auth.required and key is None and (not entry.endpoint or profile.base_url is None)),
         auto=entry.auto,
         origin=origin,
         tls_verify=entry.tls is None or entry.tls.verify,
@@ -129,19 +130,32 @@ def _base_url(entry: ModelEntry, profile: Profile) -> str | None:
     """Return the endpoint; one without a path gets the profile's, so that ``http://host:8000`` works like ``…:8000/v1``."""
     if not entry.endpoint:
         if profile.base_url is None and profile.ports:
-            return f"http://127.0.0.1:{profile.ports[0]}"
+            return f"http://127.0.0.1:{profile.ports[0]}{_usual_path(profile)}"
         return profile.base_url.rstrip("/") if profile.base_url else None
     endpoint = entry.endpoint.rstrip("/")
-    if urlsplit(endpoint).path or profile.base_url is None:
-        return endpoint
-    return endpoint + urlsplit(profile.base_url).path.rstrip("/")
+    return endpoint if urlsplit(endpoint).path else endpoint + _usual_path(profile)
+
+
+def _usual_path(profile: Profile) -> str:
+    """Return the path below which the routes of this engine lie."""
+    if profile.base_url:
+        return urlsplit(profile.base_url).path.rstrip("/")
+    return "/v1" if profile.ports and profile.wire == "openai" else ""  # every local engine of this wire serves below /v1
 
 
 def _key(entry: ModelEntry, profile: Profile, base_url: str | None, env: Mapping[str, str]) -> str | None:
-    """Return the provider's key. One from the environment is sent only to the host the profile names, nowhere else."""
+    """Return the provider's key.
+
+    One from the environment is sent only where it belongs: to the host the profile names, for local engines to this machine,
+    and for profiles without an address of their own to the endpoint the file gives.
+    """
     if entry.key:
         return entry.key
-    if base_url is None or profile.base_url is None or urlsplit(base_url).hostname != urlsplit(profile.base_url).hostname:
+    if base_url is None:
+        return None
+    host = urlsplit(base_url).hostname or ""
+    home = urlsplit(profile.base_url).hostname if profile.base_url else None
+    if host != home and (home is not None or (profile.ports and not is_loopback(host))):
         return None
     return next((env[name].strip() for name in profile.auth.env if env.get(name, "").strip()), None)
 

@@ -112,7 +112,7 @@ def _missing_hint(name: str, path: Path, env: Mapping[str, str]) -> str:
 
 
 def _outside(text: str) -> Any:
-    """Return the value of a variable: lists and mappings in YAML's flow form and null are read, everything else stays text for now."""
+    """Return the value of a variable: lists and mappings in YAML's flow form and null are read, all else stays text."""
     if text[:1] in ("[", "{") or text in ("null", "~"):
         try:
             return parse_scalar(text)

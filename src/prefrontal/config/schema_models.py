@@ -80,11 +80,12 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     profile: Annotated[
         str | None,
         Meta(
-            description="The engine's or provider's conventions (`prefrontal config show --profiles`). Left out only for `path`."
+            description="Whose conventions apply: openai, anthropic, ollama, vllm, … Left out only for `path`."
         ),
     ] = None
     endpoint: Annotated[
-        str | None, Meta(description="Base URL, such as `http://127.0.0.1:8000/v1`; left out: the profile's.")
+        str | None,
+        Meta(description="Base URL, such as `http://127.0.0.1:8000/v1`; without a path the profile's is added."),
     ] = None
     key: Annotated[
         str | None,
