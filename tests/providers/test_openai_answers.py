@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ def read(data: bytes, cuts: list[int] | None = None, profile: Profile = PROFILE)
     """All chunks of a stream cut at `cuts`."""
     parser = OpenAIStreamParser(profile)
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts or []), len(data)]
-    chunks = [chunk for a, b in zip(edges, edges[1:], strict=False) for chunk in parser.feed(data[a:b])]
+    chunks = [chunk for a, b in pairwise(edges) for chunk in parser.feed(data[a:b])]
     return chunks + parser.finish()
 
 

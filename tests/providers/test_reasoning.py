@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ ANSWERS = [
 def pieces(text: str, cuts: list[int]) -> list[str]:
     """The text, cut."""
     edges = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    return [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(edges)]
 
 
 def stream(parts: list[str], mode: TagMode, *, truncated: bool = False) -> Split:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def decode(pieces: list[bytes]) -> list[Event]:
 def test_any_cut_gives_the_same_events(cuts: list[int]) -> None:
     """Comments, three line ends, a BOM, bad UTF-8 and an unfinished last event survive every cut."""
     edges = [0, *sorted(cuts), len(STREAM)]
-    assert decode([STREAM[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == EVENTS
+    assert decode([STREAM[a:b] for a, b in pairwise(edges)]) == EVENTS
 
 
 def test_one_byte_at_a_time() -> None:
@@ -50,7 +52,11 @@ def test_an_event_name_without_data_is_no_event_and_does_not_leak() -> None:
 @pytest.mark.parametrize("pieces", [[b"data: " + b"x" * 200], [b"data: ", b"x" * 200 + b"\n\n"], [b"data: xxxxxxxxxx\n"] * 20])
 def test_length_is_bounded(pieces: list[bytes]) -> None:
     """A line without an end, a long line, and an event of many lines are all refused."""
-    decoder = SSEDecoder(max_line_bytes=100)
     with pytest.raises(ProviderMisbehaved):
-        for piece in pieces:
-            decoder.feed(piece)
+        feed_all(SSEDecoder(max_line_bytes=100), pieces)
+
+
+def feed_all(decoder: SSEDecoder, pieces: list[bytes]) -> None:
+    """Feed every piece."""
+    for piece in pieces:
+        decoder.feed(piece)

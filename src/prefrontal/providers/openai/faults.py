@@ -168,6 +168,7 @@ def _class_of(status: int, words: str) -> tuple[type[ProviderError], str | None]
         403: ProviderAuthFailed,
         408: ProviderTimeout,
         409: ProviderError,
+        424: ProviderError,
         429: ProviderRateLimited,
         504: ProviderTimeout,
     }
