@@ -6,10 +6,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+BODY = b'{"error":{"message":"The request head is too large.","type":"invalid_request_error","param":null,"code":null}}'
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    b"content-length: 123\r\n\r\n"
-    b'{"error":{"message":"The request head is larger than allowed.","type":"invalid_request_error","param":null,"code":null}}\n\n\n'
+    b"content-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from prefrontal.app.explain import explanation
-from prefrontal.errors import InvalidRequest, NotFound, PrefrontalError
+from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.listing import describe_model, list_models
+from prefrontal.serve.types import Receive, Scope, Send
 
 if TYPE_CHECKING:
     from prefrontal.serve.site import Site
@@ -31,10 +31,10 @@ KNOWN = (
 )
 
 
-def build_routes(site: Site) -> Starlette:
-    """Return the application for everything `site` does not answer itself."""
+def build_routes(site: Site) -> Router:
+    """Return the router for everything `site` does not answer itself. Its handlers raise; `site` words the errors."""
     pages = Pages(site)
-    return Starlette(
+    return Router(
         routes=[
             Route("/", pages.index, methods=["GET"]),
             Route("/livez", pages.livez, methods=["GET"]),
@@ -52,7 +52,8 @@ def build_routes(site: Site) -> Starlette:
             Route("/v1/engines/{name:path}/load", pages.engine_load, methods=["POST"]),
             Route("/v1/engines/{name:path}/unload", pages.engine_unload, methods=["POST"]),
         ],
-        exception_handlers={404: _not_found, 405: _wrong_method, PrefrontalError: _raise},
+        default=_not_found,
+        redirect_slashes=False,
     )
 
 
@@ -61,22 +62,14 @@ def answer(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value, enc_hook=str), status, media_type="application/json")
 
 
-async def _raise(_request: Request, error: Exception) -> Response:
-    raise error
-
-
-async def _not_found(request: Request, _error: Exception) -> Response:
-    path = request.url.path
+async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
+    path = scope["path"]
     hint = None
     if f"/v1{path}" in KNOWN:
         hint = f"Did you mean /v1{path}? The base URL ends in /v1."
     elif path in KNOWN:
         hint = "This route takes POST."
-    raise NotFound(f"There is no route {request.method} {path}.", hint=hint)
-
-
-async def _wrong_method(request: Request, _error: Exception) -> Response:
-    raise InvalidRequest(f"{request.url.path} does not take {request.method}.")
+    raise NotFound(f"There is no route {scope['method']} {path}.", hint=hint)
 
 
 class Pages:

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from starlette.exceptions import HTTPException
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.schema import Config
-from prefrontal.errors import InvariantBroken, LimitExceeded, PayloadTooLarge, PrefrontalError, ShuttingDown
+from prefrontal.errors import InvalidRequest, InvariantBroken, LimitExceeded, PayloadTooLarge, PrefrontalError, ShuttingDown
 from prefrontal.machine.context import CallContext
 from prefrontal.providers.openai.response import render_error
 from prefrontal.serve.access import Caller, Gate
@@ -43,7 +44,7 @@ class Site:
         self._config: Config | None = None
         self._gate = Gate(pf.config.server)
         self._origins = Origins(())
-        self._starlette = build_routes(self)
+        self._router = build_routes(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else ASGI offers is declined."""
@@ -82,11 +83,16 @@ class Site:
                 return
             scope["prefrontal.caller"] = caller
             scope["prefrontal.context"] = self._context(scope, headers, caller, request_id)
-            await self._starlette(scope, receive, started.adding(extra))
+            scope["app"] = self  # makes Starlette's router raise for a wrong method instead of answering in plain text
+            await self._router(scope, receive, started.adding(extra))
         except ClientGone:
             return
         except PrefrontalError as error:
             await self.fail(started, error, request_id, extra)
+        except HTTPException as error:
+            wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.")
+            wrong.status = error.status_code
+            await self.fail(started, wrong, request_id, extra)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # the edge: a bug of ours, worded without its insides and logged with them
