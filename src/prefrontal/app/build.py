@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.sink import Sink
 from prefrontal.assess.rules import load_rules
 from prefrontal.clock import Chance, Clock
+from prefrontal.config import schema
 from prefrontal.config.cards import Sources
 from prefrontal.config.check import Known
 from prefrontal.config.home import expand_user, find_home
@@ -23,6 +25,7 @@ from prefrontal.config.reload import ConfigHolder, Current
 from prefrontal.config.schema import Config
 from prefrontal.contracts.model import ModelCard
 from prefrontal.execute.attempt import Attempter
+from prefrontal.execute.discovery.files import found_in_files, specs_of
 from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.egress import egress_guard
 from prefrontal.execute.engine.local import EngineSettings
@@ -32,7 +35,7 @@ from prefrontal.execute.executor import Executor
 from prefrontal.execute.meter import SECONDS_PER_DAY, SpendMeter
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
-from prefrontal.execute.transport import TlsOptions, Transport, open_transport
+from prefrontal.execute.transport import MAX_CONNECTIONS, TlsOptions, Transport, open_transport
 from prefrontal.execute.turns import Turns
 from prefrontal.ledger.memory import MemoryLedger
 from prefrontal.ledger.sqlite import SqliteLedger
@@ -66,6 +69,8 @@ class Builder:
         self.facts = load_facts()
         self.policies = dict(builtin_policies())
         self.discovered: tuple[ModelCard, ...] = ()
+        self._removals: set[asyncio.Task[None]] = set()
+        self.memory_bytes = psutil.virtual_memory().total
 
     # -- configuration -------------------------------------------------------------------------------------------------
 
@@ -82,11 +87,24 @@ class Builder:
             return load_text(text, env=self.env, known=self.known(), flags=flags)
         return load(env=self.env, known=self.known(), flag=source, flags=flags, cwd=self.cwd)
 
+    def sources(self, config: Config) -> Sources:
+        """Return what cards are built from."""
+        return Sources(
+            profiles=self.profiles,
+            facts=self.facts,
+            dialects=self.dialects,
+            env=self.env,
+            models_dir=models_dir(config, self.env),
+        )
+
     def registry(self, config: Config) -> Registry:
-        """Return the registry of a tree, with what was discovered by now. Raises ConfigError."""
-        folder = models_dir(config, self.env)
-        sources = Sources(profiles=self.profiles, facts=self.facts, dialects=self.dialects, env=self.env, models_dir=folder)
-        return build_registry(config, sources, discovered=self.discovered)
+        """Return the registry of a tree, with what was discovered by now. Raises ConfigError.
+
+        Reads the headers of GGUF files that the tree names, some milliseconds each.
+        """
+        sources = self.sources(config)
+        probed = found_in_files(config.models, config.engine, sources, memory_bytes=self.memory_bytes)
+        return build_registry(config, sources, discovered=self.discovered, probed=probed)
 
     # -- the rooms -----------------------------------------------------------------------------------------------------
 
@@ -115,12 +133,16 @@ class Builder:
         sink = Sink(ledger)
         providers = self._providers()
         machine = self._machine(transport, providers, engines, runtime, meter, sink)
+        pf_ports: set[int] = set()
         discovery = Discovery(
             transport=transport,
             providers=providers,
-            profiles=self.profiles,
-            facts=self.facts,
+            sources=self.sources(config),
             clock=self.clock,
+            settings=_discovery_of(config),
+            engine=config.engine,
+            own_ports=lambda: frozenset(pf_ports),
+            memory_bytes=self.memory_bytes,
         )
         closers.append(discovery.close)
         pf = Prefrontal(
@@ -132,8 +154,11 @@ class Builder:
             discovery=discovery,
             home=self.home,
             sink=sink,
+            own_ports=pf_ports,
         )
+        discovery.on_change = lambda cards: self._discovered(pf, cards)
         holder.listen(lambda _old, new, _changes: self._reloaded(pf, meter, new))
+        self._sync_engines(pf, holder.current)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
         return pf, closers
 
@@ -189,8 +214,13 @@ class Builder:
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 
+    def _discovered(self, pf: Prefrontal, cards: tuple[ModelCard, ...]) -> None:
+        """Take in what discovery found: a new registry under the same configuration."""
+        self.discovered = cards
+        pf.holder.rebuild()
+
     def _reloaded(self, pf: Prefrontal, meter: SpendMeter, new: Current[Registry]) -> None:
-        """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, the engines' settings."""
+        """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, engines, discovery."""
         limits = new.config.limits
         meter.limit_usd = limits.discovered_spend_usd_per_day
         pf.runtime.configure(
@@ -198,12 +228,40 @@ class Builder:
             default_limit=limits.concurrency_per_model,
             default_queue=limits.queue_per_model,
         )
+        pf.discovery.configure(_discovery_of(new.config), new.config.engine, models_dir(new.config, self.env))
+        self._sync_engines(pf, new)
+
+    def _sync_engines(self, pf: Prefrontal, current: Current[Registry]) -> None:
+        """Tell the supervisor which local models there are now; those that are gone stop in the background."""
+        known = pf.discovery.findings.files.models
+        specs, problems = specs_of(
+            current.registry.enabled, current.config.models, current.config.engine, known=known, connections=MAX_CONNECTIONS
+        )
+        for problem in problems:
+            log.warning("left out %s: %s", problem.path, problem.message)
+        wanted = {spec.model_id for spec in specs}
+        for status in pf.engines.status():
+            if status.model_id not in wanted:
+                task = asyncio.get_running_loop().create_task(pf.engines.remove(status.model_id))
+                self._removals.add(task)
+                task.add_done_callback(self._removals.discard)
+        for spec in specs:
+            pf.engines.add(spec)
+        pf.engines.start_pinned()
 
     async def _spent_today(self, ledger: Ledger, registry: Registry) -> float:
         """Return what models found by their key have cost since midnight UTC."""
         midnight_s = self.clock.now() // SECONDS_PER_DAY * SECONDS_PER_DAY
         metered = frozenset(c.id for c in registry.cards.values() if c.origin == "discovered" and not c.self_hosted)
         return await ledger.spend_usd(midnight_s, metered) if metered else 0.0
+
+
+def _discovery_of(config: Config) -> schema.Discovery:
+    """Return the settings of discovery with the open question answered: by default only when the file names no model."""
+    settings = config.discovery
+    if settings.enabled is None:
+        return msgspec.structs.replace(settings, enabled=not config.models)
+    return settings
 
 
 async def _engine_settings(config: Config) -> EngineSettings:

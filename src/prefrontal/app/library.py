@@ -41,6 +41,7 @@ class Prefrontal:
         discovery: Discovery,
         home: Home,
         sink: Sink,
+        own_ports: set[int],
     ) -> None:
         self.machine = machine
         self.holder = holder
@@ -50,6 +51,7 @@ class Prefrontal:
         self.discovery = discovery
         self.home = home
         self.observers = sink.observers
+        self.own_ports = own_ports
         self._world: tuple[Current[Registry], World] | None = None
 
     @property

@@ -30,11 +30,13 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     transport: Transport | None = None,
     ledger: Ledger | None = None,
     reload: bool = False,
+    wait_for_models: bool = True,
 ) -> AsyncIterator[Prefrontal]:
     """Build everything and yield it; close it in order at the end.
 
     config: a file, a mapping or a `Config`; None looks where the command line looks (`prefrontal.config.home`).
     env: the environment (default: the process's). flags: dotted settings that win over all. reload: watch the file.
+    wait_for_models: look at the local ports once before yielding (at most `discovery.timeout_s`); False looks in the background.
     clock, chance, transport, ledger: seams for tests and simulations.
 
     Raises:
@@ -52,6 +54,9 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
             files = candidates(builder.env, flag=config, cwd=cwd)
             coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop)
             tasks.append(asyncio.create_task(coroutine, name="config watch"))
+        await pf.discovery.start()
+        if wait_for_models and not pf.registry.enabled:
+            await pf.discovery.refresh()
         yield pf
     finally:
         stop.set()

@@ -85,7 +85,7 @@ async def serve(
     Raises:
         ConfigError, StoreError: before anything listens.
     """
-    async with opening.open(config, env=env, flags=flags, reload=True) as pf:
+    async with opening.open(config, env=env, flags=flags, reload=True, wait_for_models=False) as pf:
         server = pf.config.server
         check_bind(server)
         sock = bind(server.host, server.port)
@@ -93,7 +93,7 @@ async def serve(
         pf.observers.append(metrics.observe)
         site = Site(pf, metrics, instance=pf.chance.identifier("pf_", pf.clock.now()))
         port = sock.getsockname()[1]
-        pf.discovery.own_ports = frozenset({port})
+        pf.own_ports.add(port)
         host = f"[{server.host}]" if ":" in server.host else server.host
         say(f"http://{host}:{port}")
         if server.port and port != server.port:
@@ -126,7 +126,6 @@ async def _run(site: Site, sock: socket.socket, server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # not on this platform, or not the main thread
             loop.add_signal_handler(number, stopping.set)
-    site.pf.discovery.start()
     serving = asyncio.create_task(runner.serve(sockets=[sock]))
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
