@@ -15,7 +15,7 @@ from prefrontal.config.check import Known
 from prefrontal.config.load import Loaded, load
 from prefrontal.config.reload import ConfigHolder, Current
 from prefrontal.config.schema import Config
-from prefrontal.config.watch import watch
+from prefrontal.config.watch import fingerprint, watch
 from prefrontal.errors import ConfigError
 
 Names = tuple[str, ...]
@@ -174,13 +174,13 @@ async def test_readers_never_see_half_a_configuration(bench: Bench) -> None:
         count = 0
         while not done.is_set():
             current = bench.holder.current
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
             assert tuple(current.config.models) == current.registry
             seen.add(current.generation)
             count += 1
         return count
 
-    readers = [asyncio.create_task(reader()) for _ in range(50)]
+    readers = [asyncio.create_task(reader()) for _ in range(20)]
     for number in range(20):
         if number % 4 == 3:
             bench.file.write_text("models: {")
@@ -283,3 +283,34 @@ async def test_without_notifications_the_watcher_polls(tmp_path: Path, known: Kn
     bench.write("polled")
     await watched.until("polled")
     await watched.end()
+
+
+async def test_a_save_between_loading_and_watching_is_noticed(bench: Bench) -> None:
+    """A file saved before the watcher runs is not missed when its fingerprint was taken before the load."""
+    before = fingerprint([bench.file])
+    bench.write("early")
+    stop = asyncio.Event()
+    task = asyncio.create_task(watch([bench.file], bench.holder.reload_now, clock=SystemClock(), stop=stop, since=before))
+    await eventually(lambda: bench.holder.current.registry == ("early",))
+    stop.set()
+    await task
+
+
+async def test_a_reload_that_fails_does_not_end_the_watch(bench: Bench) -> None:
+    """The watcher logs the failure and follows the next save."""
+    calls: list[int] = []
+
+    async def reload() -> None:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise RuntimeError("no")
+
+    stop = asyncio.Event()
+    task = asyncio.create_task(watch([bench.file], reload, clock=SystemClock(), stop=stop))
+    await asyncio.sleep(0.2)
+    bench.write("one")
+    await eventually(lambda: len(calls) == 1)
+    bench.write("one", "two")
+    await eventually(lambda: len(calls) == 2)
+    stop.set()
+    await task

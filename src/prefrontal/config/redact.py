@@ -14,22 +14,30 @@ REDACTED = "[redacted]"
 _SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "cookie", "credential")
 _NOT_SECRET = ("tokens", "template_key", "max_completion_tokens", "env_keys", "keyboard", "tokenizer")
 
-# Published prefixes of keys in the wild. The lookbehind keeps words such as `task-` and `disk-` whole.
-_SHAPES = (
-    r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_\-]{12,}",  # OpenAI, Anthropic, OpenRouter, DeepSeek, Moonshot, LiteLLM, our own
-    r"(?<![A-Za-z0-9])(?:gsk|hf|r8|npm|ghp|gho|ghu|ghs|ghr|glpat|github_pat)[_-][A-Za-z0-9_\-]{16,}",
-    r"(?<![A-Za-z0-9])(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}",  # Stripe and its imitators
-    r"(?<![A-Za-z0-9])xai-[A-Za-z0-9]{16,}",
-    r"(?<![A-Za-z0-9])pypi-[A-Za-z0-9_\-]{16,}",
-    r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9\-]{10,}",  # Slack
-    r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_\-]{30,}",  # Google
-    r"(?<![A-Za-z0-9])ya29\.[A-Za-z0-9_\-]{16,}",  # Google OAuth
-    r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",  # AWS
-    r"(?<![A-Za-z0-9])SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}",  # SendGrid
-    r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}",  # a signed JSON Web Token
-    r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)",
+_WORD = r"(?<![A-Za-z0-9])"  # keeps words such as `task-` and `disk-` whole
+
+# Published prefixes of keys in the wild: literals one of which must occur, so that ordinary text costs no regular expression.
+_SHAPES: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
+    # OpenAI, Anthropic, OpenRouter, DeepSeek, Moonshot, LiteLLM, our own
+    (("sk-",), re.compile(_WORD + r"sk-[A-Za-z0-9_\-]{12,}")),
+    (
+        ("gsk_", "hf_", "r8_", "npm_", "gh", "glpat-", "github_pat"),  # Groq, Hugging Face, Replicate, npm, GitHub, GitLab
+        re.compile(_WORD + r"(?:gsk|hf|r8|npm|ghp|gho|ghu|ghs|ghr|glpat|github_pat)[_-][A-Za-z0-9_\-]{16,}"),
+    ),
+    (("sk_", "rk_", "pk_", "whsec_"), re.compile(_WORD + r"(?:sk|rk|pk|whsec)_(?:live_|test_)?[A-Za-z0-9]{16,}")),  # Stripe
+    (("xai-",), re.compile(_WORD + r"xai-[A-Za-z0-9]{16,}")),
+    (("pypi-",), re.compile(_WORD + r"pypi-[A-Za-z0-9_\-]{16,}")),
+    (("xox",), re.compile(_WORD + r"xox[abeoprs]-[A-Za-z0-9\-]{10,}")),  # Slack
+    (("AIza",), re.compile(_WORD + r"AIza[A-Za-z0-9_\-]{30,}")),  # Google
+    (("ya29.",), re.compile(_WORD + r"ya29\.[A-Za-z0-9_\-]{16,}")),  # Google OAuth
+    (("AKIA", "ASIA"), re.compile(_WORD + r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")),  # AWS
+    (("SG.",), re.compile(_WORD + r"SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}")),  # SendGrid
+    (("eyJ",), re.compile(_WORD + r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{4,}")),  # signed web tokens
+    (
+        ("PRIVATE KEY-----",),
+        re.compile(r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----[\s\S]{0,10000}?(?:-----END [A-Z ]{0,20}PRIVATE KEY-----|\Z)"),
+    ),
 )
-_SHAPE = re.compile("|".join(_SHAPES))
 # what follows a name that says it is a secret; the name stays, the value goes
 _NAMED = re.compile(
     r"""((?:api[_-]?key|access[_-]?key|secret[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token|password|passwd)["']?"""
@@ -51,9 +59,12 @@ class Redactor:
         """Return `text` with every secret replaced by ``[redacted]``; text without one comes back as it is."""
         if self._known is not None:
             text = self._known.sub(REDACTED, text)
-        text = _SHAPE.sub(REDACTED, text)
-        text = _BEARER.sub(rf"\1{REDACTED}", text)
-        text = _NAMED.sub(rf"\1{REDACTED}", text)
+        text = _without_shapes(text)
+        lowered = text.lower()
+        if "bearer" in lowered or "basic" in lowered:
+            text = _BEARER.sub(rf"\1{REDACTED}", text)
+        if any(word in lowered for word in ("key", "secret", "token", "passw")):
+            text = _NAMED.sub(rf"\1{REDACTED}", text)
         return _URL.sub(rf"\1{REDACTED}\3", text) if "://" in text else text
 
     def value(self, value: Any) -> Any:
@@ -70,6 +81,13 @@ class Redactor:
         if isinstance(item, str) and isinstance(key, str) and item and names_secret(key):
             return REDACTED
         return self.value(item)
+
+
+def _without_shapes(text: str) -> str:
+    for literals, pattern in _SHAPES:
+        if any(literal in text for literal in literals):
+            text = pattern.sub(REDACTED, text)
+    return text
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
@@ -99,7 +117,7 @@ def masked(value: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, list | tuple):
         return [masked(item, (*path, index)) for index, item in enumerate(value)]
     if isinstance(value, str) and value:
-        return mask(value) if is_secret(path) else _SHAPE.sub(REDACTED, value)
+        return mask(value) if is_secret(path) else _without_shapes(value)
     return value
 
 

@@ -79,9 +79,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     profile: Annotated[
         str | None,
-        Meta(
-            description="Whose conventions apply: openai, anthropic, ollama, vllm, … Left out only for `path`."
-        ),
+        Meta(description="Whose conventions apply: openai, anthropic, ollama, vllm, … Left out only for `path`."),
     ] = None
     endpoint: Annotated[
         str | None,

@@ -30,25 +30,32 @@ async def watch(
     *,
     clock: Clock,
     stop: asyncio.Event,
+    since: Print | None = None,
     events: Events | None = None,
 ) -> None:
     """Call `reload` after each change of one of `files` until `stop` is set. A failing `reload` is logged and tried at the next.
 
-    `files` need not exist. `events` yields whenever it may be worth looking; the default uses the operating system's
-    notifications, and looks every `POLL_S` seconds where there are none.
+    `files` need not exist. `since` is their `fingerprint` from before the configuration was loaded, so that a save between that
+    and now is not missed; left out, watching begins with what is there now. `events` yields whenever it may be worth looking;
+    the default uses the operating system's notifications, and looks every `POLL_S` seconds where there are none.
     """
-    seen = fingerprint(files)
-    async for _ in (events or (lambda paths, stopped: _events(paths, stopped, clock)))(files, stop):
-        if stop.is_set():
+    seen = since or fingerprint(files)
+
+    async def look() -> None:
+        nonlocal seen
+        if fingerprint(files) == seen:
             return
-        now = fingerprint(files)
-        if now == seen:
-            continue
         seen = await _settled(files, seen, clock)
         try:
             await reload()
         except Exception:  # an edge: the watcher must outlive one bad reload
             log.exception("reloading the configuration failed")
+
+    await look()
+    async for _ in (events or (lambda paths, stopped: _events(paths, stopped, clock)))(files, stop):
+        if stop.is_set():
+            return
+        await look()
 
 
 def fingerprint(files: Sequence[Path]) -> Print:
