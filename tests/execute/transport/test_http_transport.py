@@ -1,7 +1,6 @@
 """The transport against a real socket: what arrives, when, and what is left behind."""
 
 import asyncio
-import socket
 import time
 
 import psutil
@@ -13,8 +12,6 @@ from prefrontal.errors import (
     EgressDenied,
     ProviderCut,
     ProviderMisbehaved,
-    ProviderOverloaded,
-    ProviderTimeout,
     ProviderUnreachable,
     ShuttingDown,
 )
@@ -274,31 +271,6 @@ async def test_what_is_not_http_is_misbehaviour(transport):
     server.close()
 
 
-async def test_a_body_beyond_the_bound_is_refused(up):
-    """An answer without end must not fill the memory."""
-    small = HttpTransport(clock=SystemClock(), max_body_bytes=100_000)
-    up.fail(Fault(kind="huge_line", size=1_000_000))
-    with pytest.raises(ProviderMisbehaved, match="larger than 100000 bytes"):
-        await small.send(chat(up), FAST)
-    assert small.running(up.base_url) == 0
-    await small.aclose()
-
-
-async def test_connections_to_one_origin_are_capped_and_the_wait_is_bounded(up):
-    """The third of two waits, gets its turn when one ends, and gives up after the connect limit."""
-    capped = HttpTransport(clock=SystemClock(), max_connections=2)
-    up.fail(Fault(kind="slow_headers", delay_s=0.15, times=3))
-    patient = Timeouts(connect_s=2)
-    answers = [asyncio.create_task(capped.send(chat(up), patient)) for _ in range(3)]
-    await asyncio.sleep(0.05)
-    assert len(up.requests) == 2
-    with pytest.raises(ProviderOverloaded, match="All 2 connections"):
-        await capped.send(chat(up), Timeouts(connect_s=0.02))
-    assert [answer.status for answer in await asyncio.gather(*answers)] == [200, 200, 200]
-    assert up.connections == 2
-    await capped.aclose()
-
-
 async def test_the_egress_hook_forbids_before_anything_is_sent(up):
     """The hook sees the URL, and its refusal reaches the caller as it is."""
 
@@ -349,51 +321,3 @@ async def test_many_streams_leave_no_descriptor_behind(up, transport):
         await stream.aclose()
     await asyncio.sleep(0.05)
     assert open_files() <= before + 2
-
-
-async def test_timeouts_name_their_stage(up, transport):
-    """First byte, between and total are told apart, for whole answers and for streams."""
-    cases = [
-        (Fault(kind="slow_headers"), Timeouts(first_byte_s=0.05), False, "first_byte"),
-        (Fault(kind="slow_headers"), Timeouts(total_s=0.05), False, "total"),
-        (Fault(kind="slow_between"), Timeouts(between_s=0.05), False, "between"),
-        (Fault(kind="slow_between"), Timeouts(total_s=0.05), False, "total"),
-        (Fault(kind="slow_between", after_chunks=1), Timeouts(between_s=0.05), True, "between"),
-        (Fault(kind="slow_between", after_chunks=1), Timeouts(total_s=0.1), True, "total"),
-    ]
-    for fault, timeouts, stream, stage in cases:
-        up.fail(fault)
-        with pytest.raises(ProviderTimeout) as caught:
-            await exchange(transport, chat(up, "one two", stream=stream), timeouts, stream=stream)
-        assert caught.value.details["stage"] == stage, (fault.kind, stream)
-        await asyncio.wait_for(up.requests[-1].over(), 1)
-        assert up.requests[-1].closed_early
-    assert transport.running(up.base_url) == 0
-
-
-async def test_for_a_stream_the_first_byte_is_one_of_the_body(transport):
-    """A head that comes at once does not stop the clock of the first byte."""
-
-    async def head_only(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        await writer.drain()
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(head_only, "127.0.0.1", 0)
-    request = WireRequest(method="GET", url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
-    stream = await transport.open(request, Timeouts(first_byte_s=0.05, between_s=5))
-    with pytest.raises(ProviderTimeout) as caught:
-        await stream.read()
-    assert caught.value.details["stage"] == "first_byte"
-    server.close()
-
-
-async def test_a_connection_that_does_not_come_about_times_out_as_connect(transport):
-    """A listening socket that never finishes TLS is cut off by the connect limit."""
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        url = f"https://127.0.0.1:{deaf.getsockname()[1]}/"
-        with pytest.raises(ProviderTimeout) as caught:
-            await transport.send(WireRequest(url=url), Timeouts(connect_s=0.05))
-    assert caught.value.details["stage"] == "connect"

@@ -7,10 +7,11 @@ the head of the answer has arrived (docs/benchmarks.md, "Choice of the upstream 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import aiohttp
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from prefrontal.clock import Clock
@@ -31,13 +32,15 @@ from prefrontal.execute.transport.tls import TlsContexts
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest, ClientTimeout
-    from aiohttp.connector import Connection
+    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
 _KEEP_ALIVE_S = 30.0
 """Idle connections are closed after so many seconds. Assumed; servers that close sooner are noticed by the event loop."""
 
 _NO_LIMITS = aiohttp.ClientTimeout(total=None)
+_TARGETS = 1024  # parsed URLs remembered; assumed: a registry holds fewer
+_Target = tuple[str, URL]
 _HEAD_BYTES = 64 * 1024  # longest header line accepted; the client's own 8 KB is too short for some vendors' cookies
 
 
@@ -69,6 +72,7 @@ class HttpTransport:
         self._trust_env = trust_env
         self._max_body_bytes = max_body_bytes
         self._user_agent = user_agent
+        self._targets: dict[str, _Target] = {}
         self._slots = Slots(max_connections, clock)
         self._contexts = TlsContexts()
         self._session: aiohttp.ClientSession | None = None
@@ -106,20 +110,24 @@ class HttpTransport:
         if self._closed:
             raise ShuttingDown("The transport is closed.")
         self._allow(request.url)
-        origin = origin_of(request.url)
         begun_s = self._clock.monotonic()
-        await self._slots.take(origin, timeouts.connect_s)
         try:
-            response = await self._head(request, timeouts, origin, begun_s)
+            origin, url = self._target(request.url)
+        except CAUGHT as error:
+            raise translate(error, request.url, answering=False) from error
+        if not self._slots.try_take(origin):
+            await self._slots.take(origin, timeouts.connect_s)
+        try:
+            response = await self._head(request, timeouts, origin, url, begun_s)
             limits = _Deadlines(self._clock, timeouts, begun_s, request.url, first_byte_pending=first_byte_of_body)
         except BaseException:  # cancelled or failed: the slot is free again, and the exception goes on
             self._slots.give(origin)
             raise
-        stream = _HttpStream(response, limits, lambda: self._slots.give(origin), self._streams)
-        self._streams.add(stream)
-        return stream
+        return _HttpStream(response, limits, self._slots, origin, self._streams)
 
-    async def _head(self, request: WireRequest, timeouts: Timeouts, origin: str, begun_s: float) -> aiohttp.ClientResponse:
+    async def _head(
+        self, request: WireRequest, timeouts: Timeouts, origin: str, url: URL, begun_s: float
+    ) -> aiohttp.ClientResponse:
         session = self._session or self._open_session()
         stage: Stage = "first_byte"
         limit_s = timeouts.first_byte_s
@@ -130,9 +138,9 @@ class HttpTransport:
             async with self._clock.timeout(left_s):
                 return await session.request(
                     request.method,
-                    URL(request.url, encoded=True),
+                    url,
                     data=request.body or None,
-                    headers=self._headers(request.headers),
+                    headers=request.headers,
                     allow_redirects=False,
                     timeout=self._limit(timeouts.connect_s),
                     ssl=self._contexts.get(self._tls_for(origin)) if origin.startswith("https:") else True,
@@ -149,22 +157,20 @@ class HttpTransport:
                 raise ShuttingDown("The transport was closed during the call.") from error
             raise translate(error, request.url, answering=False) from error
 
-    def _headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-        # Compressed streams are held back by some servers until a block is full, so plain bytes are asked for.
-        sent = list(headers)
-        names = {name.lower() for name, _ in sent}
-        if "accept-encoding" not in names:
-            sent.append(("accept-encoding", "identity"))
-        if "user-agent" not in names:
-            sent.append(("user-agent", self._user_agent))
-        return sent
+    def _target(self, url: str) -> _Target:
+        target = self._targets.get(url)
+        if target is None:
+            if len(self._targets) >= _TARGETS:
+                self._targets.clear()
+            target = self._targets[url] = (origin_of(url), URL(url, encoded=True))
+        return target
 
     def _limit(self, connect_s: float | None) -> aiohttp.ClientTimeout:
         limit = self._limits.get(connect_s)
         if limit is None:
             if len(self._limits) >= 64:  # as many distinct connect timeouts as a registry may hold; then start afresh
                 self._limits.clear()
-            limit = self._limits[connect_s] = aiohttp.ClientTimeout(total=None, connect=connect_s)
+            limit = self._limits[connect_s] = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         return limit
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -172,6 +178,8 @@ class HttpTransport:
             connector=_Connector(self._clock),
             timeout=_NO_LIMITS,
             cookie_jar=aiohttp.DummyCookieJar(),
+            # Compressed streams are held back by some servers until a block is full, so plain bytes are asked for.
+            headers={"accept-encoding": "identity", "user-agent": self._user_agent},
             trust_env=self._trust_env,
             skip_auto_headers=("user-agent", "accept-encoding", "content-type"),
             max_line_size=_HEAD_BYTES,
@@ -187,15 +195,15 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(limit=0, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE_S)
         self._own_clock = clock
 
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
-        """Return a pooled or a new connection. Raises `ProviderTimeout` for the stage `connect`."""
+    async def _create_connection(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> ResponseHandler:
+        """Return a new connection. Raises `ProviderTimeout` for the stage `connect`. Pooled ones do not come this way."""
         try:
-            async with self._own_clock.timeout(timeout.connect):
-                return await super().connect(req, traces, _NO_LIMITS)
+            async with self._own_clock.timeout(timeout.sock_connect):
+                return await super()._create_connection(req, traces, _NO_LIMITS)
         except TimeoutError as error:
             if isinstance(error, aiohttp.ClientError):
                 raise
-            raise timed_out(str(req.url), "connect", timeout.connect) from error
+            raise timed_out(str(req.url), "connect", timeout.sock_connect) from error
 
 
 class _Deadlines:
@@ -234,16 +242,19 @@ class _HttpStream:
         self,
         response: aiohttp.ClientResponse,
         deadlines: _Deadlines,
-        give_back: Callable[[], None],
+        slots: Slots,
+        origin: str,
         registry: set[_HttpStream],
     ) -> None:
         self.status: int = response.status
-        self.headers: Mapping[str, str] = _lower(response.headers.items())
+        self.headers: Mapping[str, str] = _lower(response.headers)
         self._response = response
         self._content = response.content
         self._deadlines = deadlines
-        self._give_back = give_back
+        self._slots = slots
+        self._origin = origin
         self._registry = registry
+        registry.add(self)
         self._ended = False
         self._closed = False
 
@@ -253,6 +264,8 @@ class _HttpStream:
             return b""
         if self._closed:
             raise translate(aiohttp.ClientConnectionError("closed by us"), self._deadlines.url, answering=True)
+        if self._content.is_eof():  # all of it is here already: no wait, so no limit to keep
+            return self._rest()
         left_s, stage, limit_s = self._deadlines.next_read()
         try:
             async with self._deadlines.clock.timeout(left_s):
@@ -270,6 +283,15 @@ class _HttpStream:
             self._deadlines.arrived()
         else:
             self._ended = True
+        return data
+
+    def _rest(self) -> bytes:
+        try:
+            data = self._content.read_nowait()
+        except CAUGHT as error:
+            self._abort()
+            raise translate(error, self._deadlines.url, answering=True) from error
+        self._ended = not data
         return data
 
     async def read_all(self, max_bytes: int) -> bytes:
@@ -304,12 +326,12 @@ class _HttpStream:
         self._closed = True
         self._response.close()  # at the end of the body the connection is in the pool already and stays open
         self._registry.discard(self)
-        self._give_back()
+        self._slots.give(self._origin)
 
 
-def _lower(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for name, value in items:
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {value}" if key in headers else value
-    return headers
+def _lower(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    if len(lowered) < len(headers):  # some name is repeated
+        for name in lowered:
+            lowered[name] = ", ".join(headers.getall(name))
+    return lowered
