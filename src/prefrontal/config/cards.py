@@ -74,30 +74,37 @@ def build_card(
         context_origin=context_origin,
         max_output_tokens=entry.max_output_tokens or seen.max_output_tokens or _of(fact, "max_output_tokens"),
         price=_price(entry.price, fact, free=profile.self_hosted or entry.path is not None, origin=origin),
-        roles=entry.roles,
         strengths=entry.strengths or (fact.strengths if fact else ()),
         weaknesses=entry.weaknesses or (fact.weaknesses if fact else ()),
-        tags=entry.tags,
-        priority=entry.priority,
         memory_bytes=None if entry.memory is None else parse_size(entry.memory),
-        latency_ms=entry.latency_ms,
-        quality=entry.quality,
-        max_concurrency=entry.concurrency,
-        max_queue=entry.queue,
         self_hosted=profile.self_hosted or entry.path is not None,
         licence=entry.licence or _of(fact, "licence"),
-        version=entry.version,
         provider=profile.provider,
         enabled=entry.enabled
         and not (profile.auth.required and key is None and (not entry.endpoint or profile.base_url is None)),
-        auto=entry.auto,
         origin=origin,
-        tls_verify=entry.tls is None or entry.tls.verify,
-        tls_ca_file=entry.tls.ca_file if entry.tls else None,
-        timeout_s=entry.timeout_s,
-        extra_body=entry.extra_body,
+        **_copied(entry),
     )
     return _with_effort(card, entry.effort or EffortEntry(), seen, fact, profile, sources.dialects)
+
+
+def _copied(entry: ModelEntry) -> dict[str, Any]:
+    """The fields only the file can know."""
+    return {
+        "roles": entry.roles,
+        "tags": entry.tags,
+        "priority": entry.priority,
+        "latency_ms": entry.latency_ms,
+        "quality": entry.quality,
+        "max_concurrency": entry.concurrency,
+        "max_queue": entry.queue,
+        "version": entry.version,
+        "auto": entry.auto,
+        "tls_verify": entry.tls is None or entry.tls.verify,
+        "tls_ca_file": entry.tls.ca_file if entry.tls else None,
+        "timeout_s": entry.timeout_s,
+        "extra_body": entry.extra_body,
+    }
 
 
 def missing_key(entry: ModelEntry, card: ModelCard, profile: Profile) -> str | None:
