@@ -337,6 +337,10 @@ def test_a_text_completion_stream_is_read() -> None:
         (sse(piece(content="a"), done=False), ProviderCut),
         (sse(piece("stop"), piece(index=1, content="b"), done=False), ProviderCut),
         (b"", ProviderCut),
+        (sse(piece(content="a"), done=False)[:-20], ProviderCut),
+        (sse(piece(content="a"), piece("stop"), done=False)[:-40], ProviderCut),
+        (b'\n {"error": {"message": "slow", "code": "rate_limit_exceeded"}}', ProviderRateLimited),
+        (b'{"choices": [', ProviderMisbehaved),
         (
             sse(piece(content="a"), {"error": {"message": "busy", "type": "server_error", "code": "rate_limit_exceeded"}}),
             ProviderRateLimited,
@@ -357,6 +361,18 @@ def test_a_broken_stream_raises(data: bytes, kind: type[ProviderError]) -> None:
     with pytest.raises(kind) as caught:
         read(data)
     assert caught.value.provider == "engine"
+
+
+def test_a_whole_answer_in_place_of_a_stream_is_read() -> None:
+    """An engine that does not stream answers with one object; its text, calls and usage come out all the same."""
+    data = answer({"content": "hi", "reasoning": "hm", "tool_calls": [CALL]}, usage={"prompt_tokens": 1, "completion_tokens": 2})
+    response = collect(read(data, [5, 17, 40]))
+    assert response.choices[0].blocks == (
+        Reasoning(text="hm"),
+        Text(text="hi"),
+        ToolCall(id="c1", name="f", arguments='{"a": 1}'),
+    )
+    assert response.usage.output_tokens == 2
 
 
 def test_what_came_before_an_error_is_not_lost() -> None:

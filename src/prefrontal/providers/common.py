@@ -184,7 +184,8 @@ def upstream_error(
     """Return an error of `kind` with everything the response's headers say about it."""
     found: Mapping[str, str] = response.headers if response is not None else {}
     return kind(
-        shorten(message) or f"{target.profile.title} answered {response.status if response else 'with an error'}.",
+        shorten(without_key(message, target))
+        or f"{target.profile.title} answered {response.status if response else 'with an error'}.",
         model=target.card.id,
         provider=target.profile.provider,
         upstream_status=response.status if response is not None else None,
@@ -194,6 +195,12 @@ def upstream_error(
         retry_after_s=retry_after_s if retry_after_s is not None else asked_wait_s(found),
         details=details,
     )
+
+
+def without_key(text: str, target: Target) -> str:
+    """Return `text` with the target's key blotted out: some upstreams repeat it when they refuse it."""
+    key = target.card.key
+    return text.replace(key, "***") if key else text
 
 
 def shorten(text: str) -> str:

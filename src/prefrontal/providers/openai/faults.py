@@ -8,7 +8,8 @@
 503, 529, 498, or a word for overload              ProviderOverloaded
 429                                                ProviderRateLimited (retry_after_s)
 408, 504                                           ProviderTimeout
-409, other 5xx, an error in a stream without class ProviderError
+409, 424 (TGI: generation failed), other 5xx       ProviderError
+an error in a stream whose words tell nothing      ProviderError
 any other 4xx                                      ProviderRejected with the upstream's message
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from prefrontal.chat.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse
@@ -44,6 +46,9 @@ class OpenAIProvider:
 
     def parse_error(self, response: WireResponse, target: Target) -> ProviderError:
         """Return the classified error."""
+        key = (target.card.key or "").encode()
+        if key and key in response.body:  # some upstreams repeat the key when they refuse it
+            response = msgspec.structs.replace(response, body=response.body.replace(key, b"***"))
         return parse_error(response, target.profile.provider, target.card.id)
 
     def render_embeddings(self, request: EmbeddingsRequest, target: Target) -> WireRequest | None:

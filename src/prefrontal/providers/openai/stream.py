@@ -7,12 +7,13 @@ from typing import Any
 from prefrontal.chat.response import Chunk, ToolCallDelta
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import ProviderCut, ProviderError, ProviderMisbehaved
+from prefrontal.providers.common import loads
 from prefrontal.providers.openai.faults import classify, fault_of
 from prefrontal.providers.openai.response import decode_answer, finish_of
 from prefrontal.providers.openai.usage import parse_usage, unknown_fields
 from prefrontal.providers.profile import Profile
 from prefrontal.providers.reasoning import DETAILS, FIELDS, Read, StreamReader, tag_mode
-from prefrontal.providers.sse import Event, SSEDecoder
+from prefrontal.providers.sse import MAX_LINE_BYTES, Event, SSEDecoder
 
 _TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _CHOICE = frozenset({"index", "delta", "message", "text", "finish_reason", "logprobs"})
@@ -37,7 +38,7 @@ class OpenAIStreamParser:
     """Reads one streamed answer.
 
     An error inside the stream is raised after the chunks before it were returned: at once when there are none, else by the next
-    call of `feed` or `finish`.
+    call of `feed` or `finish`. An engine that answers with one JSON object in place of a stream is understood.
     """
 
     def __init__(self, profile: Profile, card: ModelCard | None = None) -> None:
@@ -50,14 +51,26 @@ class OpenAIStreamParser:
         self._done = False
         self._error: ProviderError | None = None
         self._head: tuple[Any, Any, Any] = (None, None, None)
+        self._plain: bytearray | None = None
+        self._begun = False
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks that `data` completes. Raises ProviderError: an error event, or bytes not of this wire."""
-        return self._run(lambda: self._decoder.feed(data))
+        if not self._begun and data.strip():
+            self._begun = True
+            self._plain = bytearray() if data.lstrip()[:1] == b"{" else None
+        if self._plain is None:
+            return self._run(lambda: self._decoder.feed(data))
+        self._plain += data
+        if len(self._plain) > MAX_LINE_BYTES:
+            raise ProviderMisbehaved(
+                "The upstream's answer is no stream, and too large.", model=self._model, provider=self._provider
+            )
+        return []
 
     def finish(self) -> list[Chunk]:
         """Return the rest. Raises ProviderCut when neither ``[DONE]`` nor every choice's finish reason was seen."""
-        chunks = self._run(self._decoder.finish)
+        chunks = self._run(self._last_events)
         if self._error is not None:
             if chunks:
                 return chunks
@@ -68,6 +81,12 @@ class OpenAIStreamParser:
             if not choice.finished:
                 chunks.extend(self._flush(index, choice, truncated=False))
         return chunks
+
+    def _last_events(self) -> list[Event]:
+        """The events at the end, without the one that the end cut in two."""
+        if self._plain is not None:
+            return [Event(None, self._plain.decode("utf-8", "replace"))]
+        return [event for event in self._decoder.finish() if event.data.startswith("[DONE]") or loads(event.data) is not None]
 
     def _run(self, decode: Any) -> list[Chunk]:
         if self._error is not None:
