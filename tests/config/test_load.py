@@ -267,3 +267,9 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     except ConfigProblems as refused:
         said = None if refused.problems[0].message else "no message"
     assert said is None
+
+
+def test_a_syntax_error_after_odd_line_ends_is_told() -> None:
+    """YAML counts line ends that other tools do not; the message survives that."""
+    with pytest.raises(ConfigProblems, match="not YAML"):
+        parse_yaml("a: 1\r\x85\u2028\t@: [\r\r\r{")

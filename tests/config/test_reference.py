@@ -138,9 +138,7 @@ def test_the_hosted_example_serves_with_any_one_key(tmp_path: Path) -> None:
 
 WAITING = {
     "engine.auto_start",
-    "engine.restart.window_s",
-    "discovery.env_keys",
-    "discovery.interval_s",
+    "engine.restart.quick_s",
     "logging.level",
     "logging.format",
 }

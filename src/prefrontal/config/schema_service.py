@@ -139,9 +139,15 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Restart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Starting a crashed engine again."""
 
-    attempts: Annotated[int, Meta(ge=0, description="Starts within the window before it is left down. Assumed.")] = 5
-    window_s: Annotated[float, Meta(gt=0, description="Length of the window, s. Assumed.")] = 300.0
-    base_s: Annotated[float, Meta(ge=0, description="First wait, s; doubles each time. Assumed.")] = 0.5
+    attempts: Annotated[int, Meta(ge=0, description="Quick crashes in a row before it is left down for a while. Assumed.")] = 5
+    quick_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="A crash is quick when the engine served for less than this, s; a longer life clears the count. Assumed.",
+        ),
+    ] = 60.0
+    base_s: Annotated[float, Meta(ge=0, description="First wait, s; doubles each time. Assumed.")] = 0.2
     max_s: Annotated[float, Meta(gt=0, description="Longest wait, s. Assumed.")] = 30.0
 
 

@@ -89,7 +89,8 @@ def _syntax(error: yaml.MarkedYAMLError, text: str, file: str | None) -> Problem
     mark = error.problem_mark or error.context_mark
     said = error.problem or "it cannot be read"
     hint = None
-    line = "" if mark is None else (text.splitlines() or [""])[min(mark.line, text.count("\n"))]
+    lines = text.split("\n")
+    line = "" if mark is None or mark.line >= len(lines) else lines[mark.line]  # YAML knows more line ends than this
     if "\t" in line[: len(line) - len(line.lstrip())]:
         hint = "indent with spaces, not tabs"
     elif "mapping values are not allowed" in said:
