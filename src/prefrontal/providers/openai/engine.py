@@ -219,7 +219,11 @@ def _props(raw: dict[str, Any], target: Target) -> Found:
         context_tokens=_first(settings, ("n_ctx",)) or _first(raw, ("n_ctx",)),
         capabilities={name: Capability(value=value, origin="engine") for name, value in said.items()},
         loaded=not raw.get("is_sleeping") if "is_sleeping" in raw else True,
-        extra={key: raw[key] for key in ("model_path", "model_alias", "total_slots", "build_info") if key in raw},
+        extra={
+            key: raw[key]
+            for key in ("model_path", "model_alias", "total_slots", "build_info", "chat_template_caps")
+            if key in raw
+        },
     )
 
 
