@@ -99,6 +99,13 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     extra_body: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        """Show the card without its secrets: they must not reach a log or a test report by accident."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["key"] = None if self.key is None else "***"
+        shown["headers"] = tuple((name, "***") for name, _ in self.headers)
+        return f"ModelCard({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def can(self, capability: str) -> bool | None:
         """Return whether the model has `capability`; None when nobody knows."""
         found = self.capabilities.get(capability)

@@ -42,6 +42,10 @@ class ModelHeader(msgspec.Struct, frozen=True, kw_only=True):
     """llama.cpp's number: 0 none, 1 mean, 2 first token, 3 last token, 4 rank."""
     file_type: int | None
     """GGUF's number for the main weight type, for example 1 for 16-bit floats and 15 for Q4_K_M."""
+    layers: int | None = None
+    kv_heads: int | None = None
+    """Heads of the attention cache in each layer; None also where layers differ."""
+    head_dim: int | None = None
 
     @property
     def is_embedding(self) -> bool:
@@ -90,7 +94,25 @@ def read_header(path: str | Path) -> ModelHeader:
         chat_template=_text(keys.get("tokenizer.chat_template")),
         pooling_type=_count(keys.get(f"{architecture}.pooling_type")),
         file_type=_count(keys.get("general.file_type")),
+        layers=_count(keys.get(f"{architecture}.block_count")),
+        kv_heads=_kv_heads(keys, architecture),
+        head_dim=_head_dim(keys, architecture),
     )
+
+
+def _kv_heads(keys: dict[str, Any], architecture: str) -> int | None:
+    """Without an entry of its own every attention head has its cache; an array (passed over: None) means layers differ."""
+    name = f"{architecture}.attention.head_count"
+    return _count(keys.get(f"{name}_kv", keys.get(name)))
+
+
+def _head_dim(keys: dict[str, Any], architecture: str) -> int | None:
+    """The key's length is written only where it is not the embedding's share of a head."""
+    written = _count(keys.get(f"{architecture}.attention.key_length"))
+    if written is not None:
+        return written
+    heads, length = _count(keys.get(f"{architecture}.attention.head_count")), _count(keys.get(f"{architecture}.embedding_length"))
+    return length // heads if heads and length else None
 
 
 def _read_file(path: Path) -> tuple[dict[str, Any], int]:
