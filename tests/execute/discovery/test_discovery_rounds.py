@@ -57,8 +57,10 @@ async def test_the_first_round_is_at_once_and_the_next_after_the_interval(serve,
     told: list[list[str]] = []
     discovery = begin(at_ports(vllm=server.port), on_change=lambda cards: told.append([card.id for card in cards]))
     await discovery.start()
-    await clock.asleep()
+    assert told == []
+    await discovery.looked()
     assert told == [["a"]]
+    await clock.asleep()
     await clock.advance(29.9)
     assert len(server.asked) == 1
     await clock.advance(0.2)

@@ -122,6 +122,7 @@ class Discovery:
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._looked = asyncio.Event()
         self._scanned: tuple[Print, Path, schema.Engine] | None = None
         self._local: tuple[Known, ...] = ()
         self._found = Findings()
@@ -142,6 +143,10 @@ class Discovery:
             await self._offline()
             self._publish()
         self._restart()
+
+    async def looked(self) -> None:
+        """Wait until the ports have been looked at once since `start`; cheaper than `refresh`, which looks again."""
+        await self._looked.wait()
 
     async def refresh(self) -> Findings:
         """Look at everything now, nothing remembered, and return what there is."""
@@ -178,6 +183,7 @@ class Discovery:
                 await self._round(fresh=False)
             except Exception:  # an edge: one bad round must not end discovery
                 log.exception("looking for models failed")
+            self._looked.set()
             await self._clock.sleep(self._settings.interval_s)
 
     async def _round(self, *, fresh: bool) -> None:
