@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import psutil
 
+from prefrontal.app.engines import OnDemand
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.sink import Sink
+from prefrontal.app.vitals import VitalSigns
 from prefrontal.assess.rules import load_rules
 from prefrontal.clock import Chance, Clock
 from prefrontal.config import schema
@@ -47,6 +49,7 @@ from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.effort import load_dialects
 from prefrontal.providers.facts import load_facts
 from prefrontal.providers.registry import Providers, builtin_providers, discover_providers
+from prefrontal.reflex.host import PsutilHost
 from prefrontal.reflex.tools import installed_reflexes
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,7 @@ class Builder:
         self.policies = dict(builtin_policies())
         self.discovered: tuple[ModelCard, ...] = ()
         self._removals: set[asyncio.Task[None]] = set()
+        self.host = PsutilHost()
         self.memory_bytes = psutil.virtual_memory().total
 
     # -- configuration -------------------------------------------------------------------------------------------------
@@ -132,7 +136,11 @@ class Builder:
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
         providers = self._providers()
-        machine = self._machine(transport, providers, engines, runtime, meter, sink)
+        vitals = VitalSigns(clock=self.clock, runtime=runtime, host=self.host)
+        vitals.start()
+        closers.append(vitals.close)
+        sink.observers.append(vitals.observe)
+        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals)
         pf_ports: set[int] = set()
         discovery = Discovery(
             transport=transport,
@@ -178,12 +186,14 @@ class Builder:
 
     def _machine(
         self,
+        holder: ConfigHolder[Registry],
         transport: Transport,
         providers: Providers,
         engines: EngineSupervisor,
         runtime: Runtime,
         meter: SpendMeter,
         sink: Sink,
+        vitals: VitalSigns,
     ) -> Machine:
         attempter = Attempter(
             transport=transport,
@@ -192,12 +202,12 @@ class Builder:
             dialects=self.dialects,
             runtime=runtime,
             clock=self.clock,
-            engines=engines,
+            engines=OnDemand(engines, lambda: holder.current.config.engine.auto_start),
         )
         return Machine(
             Parts(
                 executor=Executor(attempter=attempter, clock=self.clock, chance=self.chance),
-                reflexes=installed_reflexes(),
+                reflexes=installed_reflexes(host=self.host, gateway=vitals),
                 rules=load_rules(),
                 policies=self.policies,
                 dialects=self.dialects,
@@ -267,7 +277,12 @@ def _discovery_of(config: Config) -> schema.Discovery:
 async def _engine_settings(config: Config) -> EngineSettings:
     """Return what all local engines share; asking the machine for its cores takes milliseconds, so it is done on a thread."""
     restart = config.engine.restart
-    policy = RestartPolicy(base_delay_s=restart.base_s, max_delay_s=restart.max_s, max_quick_crashes=restart.attempts)
+    policy = RestartPolicy(
+        base_delay_s=restart.base_s,
+        max_delay_s=restart.max_s,
+        max_quick_crashes=restart.attempts,
+        quick_s=restart.quick_s,
+    )
     settings = EngineSettings(restart=policy, start_timeout_s=config.engine.start_timeout_s)
     return await asyncio.to_thread(machine_settings, settings)
 

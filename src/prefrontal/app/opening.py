@@ -54,6 +54,7 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
             files = candidates(builder.env, flag=config, cwd=cwd)
             coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop)
             tasks.append(asyncio.create_task(coroutine, name="config watch"))
+        tasks.append(asyncio.create_task(asyncio.to_thread(pf.machine.parts.reflexes.warm), name="warm reflexes"))
         await pf.discovery.start()
         if wait_for_models and not pf.registry.enabled:
             await pf.discovery.refresh()

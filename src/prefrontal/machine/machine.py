@@ -20,7 +20,7 @@ from prefrontal.execute.journal import Journal
 from prefrontal.machine.content import content_of
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.fit import check_named
-from prefrontal.machine.names import read_name
+from prefrontal.machine.names import asked_channel, read_name
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.question import reflex_text
 from prefrontal.machine.run import Run
@@ -138,9 +138,7 @@ class Machine:
             run.effort = effort
         run.request = self.parts.turns.restore(request)
         if asked.kind != "named":
-            run.channel = asked.channel or request.hints.channel or run.context.channel or "chat"
-            if run.channel not in channels:
-                run.channel = "chat"
+            run.channel = asked.channel or asked_channel(request, run.context, channels.keys()) or "chat"
             return State.ROUTING_DECISION
         card = asked.card
         assert card is not None
@@ -188,6 +186,7 @@ class Machine:
         return State.LLM_CALL
 
     async def _llm_call(self, run: Run) -> State:
+        self._turn += run.plan is not None  # here and not in planning: an explanation must not move the round robin
         limits = run.world.config.limits
         hints = run.request.hints
         timeout_s = hints.deadline_s if run.context.timeout_s is None else run.context.timeout_s
@@ -236,9 +235,8 @@ class Machine:
                 parts.meter.add(entry.cost_usd, run.started_s)
 
     def _inputs(self, run: Run, offer: ToolOffer | None) -> PlanInputs:
-        self._turn += offer is None
         return plan_inputs(run, self.parts, offer=offer, turn=self._turn)
 
     def _reflex_context(self, run: Run) -> ReflexContext:
         zone = run.request.hints.timezone or run.world.config.routing.reflexes.timezone
-        return ReflexContext(now_s=run.started_s, timezone=zone, allow_host=run.context.allow_host)
+        return ReflexContext(now_s=run.started_s, timezone=zone, allow_host=run.context.allow_host, channel=run.channel)

@@ -14,12 +14,14 @@ class ReflexContext(msgspec.Struct, frozen=True, kw_only=True):
     it abstain. `allow_host` permits measurements of this host (loopback or admin callers only). `locale` is a language tag
     and settles how ambiguous numbers and dates are read: `en` alone settles nothing, `en-US` and `en-GB` the order of
     day and month, and with any other language a comma inside a number makes every tool abstain.
+    `channel` is the channel the request came through: in `system_health` shorter questions are understood.
     """
 
     now_s: float
     timezone: str = "UTC"
     allow_host: bool = False
     locale: str = "en"
+    channel: str = "chat"
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from prefrontal.reflex.calculator import Calculator
 from prefrontal.reflex.convert import Convert
 from prefrontal.reflex.dates import Dates
+from prefrontal.reflex.gateway import Gateway, GatewayMetrics
 from prefrontal.reflex.host import HostMetrics, PsutilHost
 from prefrontal.reflex.phrasing import MAX_CHARACTERS, bare_question
 from prefrontal.reflex.proposal import Proposal, ReflexAnswer, ReflexContext
@@ -102,18 +103,20 @@ class Reflexes:
             return None
 
 
-def builtin_reflexes(*, host: HostMetrics | None = None) -> Reflexes:
-    """Return the shipped tools. `host` is what the system tool measures, by default this machine."""
-    return Reflexes(_builtin(host))
+def builtin_reflexes(*, host: HostMetrics | None = None, gateway: GatewayMetrics | None = None) -> Reflexes:
+    """Return the shipped tools. `host` is what the system tool measures, by default this machine; `gateway` our own counters."""
+    return Reflexes(_builtin(host, gateway))
 
 
-def installed_reflexes(*, host: HostMetrics | None = None, disabled: Collection[str] = ()) -> Reflexes:
+def installed_reflexes(
+    *, host: HostMetrics | None = None, gateway: GatewayMetrics | None = None, disabled: Collection[str] = ()
+) -> Reflexes:
     """Return the shipped tools and those that other packages offer by entry point, except the `disabled` names.
 
     An entry point of the group `prefrontal.tools` names a callable without arguments that returns a Reflex. One that cannot
     be loaded, or whose tool bears a name already taken, is left out with a warning in the log.
     """
-    tools = [tool for tool in _builtin(host) if tool.name not in disabled]
+    tools = [tool for tool in _builtin(host, gateway) if tool.name not in disabled]
     for entry in entry_points(group=_GROUP):
         if entry.name in disabled:
             continue
@@ -130,5 +133,8 @@ def installed_reflexes(*, host: HostMetrics | None = None, disabled: Collection[
     return Reflexes(tools)
 
 
-def _builtin(host: HostMetrics | None) -> list[Reflex]:
-    return [Calculator(), Convert(), Dates(), TimeZones(), System(host if host is not None else PsutilHost())]
+def _builtin(host: HostMetrics | None, gateway: GatewayMetrics | None) -> list[Reflex]:
+    tools: list[Reflex] = [Calculator(), Convert(), Dates(), TimeZones(), System(host if host is not None else PsutilHost())]
+    if gateway is not None:
+        tools.append(Gateway(gateway))
+    return tools
