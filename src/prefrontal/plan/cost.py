@@ -6,6 +6,7 @@ from prefrontal.chat.usage import Usage
 from prefrontal.contracts.model import ModelCard, Price, PriceWindow
 
 MINUTES_PER_DAY = 1440
+MILLION = 1_000_000
 
 
 def window_at(price: Price, now_s: float) -> Price | PriceWindow:
@@ -23,22 +24,33 @@ def window_at(price: Price, now_s: float) -> Price | PriceWindow:
     return price
 
 
-def cost_usd(card: ModelCard, usage: Usage, now_s: float) -> float | None:
-    """Return what `usage` costs, or None when a price it needs is unknown.
+def rates(card: ModelCard, now_s: float) -> tuple[float | None, float | None]:
+    """Return USD per million tokens of plain input and of output at `now_s`; None is unknown.
 
-    A self-hosted model without a price costs 0. Cached input without a price of its own is charged as plain input: never less
-    than the bill may be. Unknown usage has no cost.
+    What the window leaves out is the base price. A self-hosted model without any price is free.
+    """
+    base = card.price
+    now = window_at(base, now_s) if base.windows else base
+    plain = base.input_usd if now.input_usd is None else now.input_usd
+    output = base.output_usd if now.output_usd is None else now.output_usd
+    if plain is None and output is None and card.self_hosted:
+        return 0.0, 0.0
+    return plain, output
+
+
+def cost_usd(card: ModelCard, usage: Usage, now_s: float) -> float | None:
+    """Return what `usage` costs on `card` at `now_s`; None when a price it needs, or the usage itself, is unknown.
+
+    Cached input without a price of its own is charged as plain input: never less than the bill may be.
     """
     if usage.source == "unknown":
         return None
-    base = card.price
-    price = window_at(base, now_s)
-    if price.input_usd is None and price.output_usd is None and base.input_usd is None and base.output_usd is None:
-        return 0.0 if card.self_hosted else None
-    plain = price.input_usd if price.input_usd is not None else base.input_usd
-    output = price.output_usd if price.output_usd is not None else base.output_usd
-    read = _first(price.cache_read_usd, base.cache_read_usd, plain)
-    write = _first(price.cache_write_usd, base.cache_write_usd, plain)
+    plain, output = rates(card, now_s)
+    if plain is None and output is None:
+        return None
+    base, now = card.price, window_at(card.price, now_s)
+    read = _first(now.cache_read_usd, base.cache_read_usd, plain)
+    write = _first(now.cache_write_usd, base.cache_write_usd, plain)
     total = 0.0
     for tokens, per_million in (
         (usage.uncached_input_tokens, plain),
@@ -49,7 +61,7 @@ def cost_usd(card: ModelCard, usage: Usage, now_s: float) -> float | None:
         if tokens:
             if per_million is None:
                 return None
-            total += tokens * per_million / 1_000_000
+            total += tokens * per_million / MILLION
     return total
 
 

@@ -7,9 +7,12 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
 from prefrontal.plan.inputs import PlanInputs
 
-PROVEN_ONLY = frozenset({"vision", "audio", "files", "embedding"})
-"""A model nobody vouches for is not sent these: an engine that cannot read an image answers nonsense or an error. For tools and
-structured output the unknown gets the benefit of the doubt: most engines take them."""
+NAMED_NEEDS = ("vision", "audio", "files", "tools", "structured_output", "embedding")
+"""The needs that are flags of an assessment, in the order they are reported."""
+
+TRUSTED = frozenset({"tools", "structured_output"})
+"""Where nobody knows, these get the benefit of the doubt: most engines take them. Anything else a model must be known for: an
+engine that cannot read an image answers nonsense or an error."""
 
 SPOKEN = {
     "vision": "it does not read images",
@@ -21,59 +24,87 @@ SPOKEN = {
     "embedding": "it is not an embedding model",
 }
 
+ESTIMATE_SLACK = 1.25
+"""Where no window is large enough, one that is short by at most this factor is tried: tokens were estimated, and the engine
+counts exactly (assumed: the error of an estimate nobody has corrected yet)."""
+
+ROOM_SHARE = 4
+"""An answer of unknown length is given at most this fraction of the window (assumed: 1/4)."""
+
 
 def required(needs: Needs, *, must_think: bool, custom: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the capabilities the request cannot do without, by name, also ones the code does not know."""
-    named = [name for name in ("vision", "audio", "files", "tools", "structured_output", "embedding") if getattr(needs, name)]
+    """Return the capabilities the request cannot do without, by name, each once, also ones the code does not know."""
+    named = [name for name in NAMED_NEEDS if getattr(needs, name)]
     if must_think:
         named.append("thinking")
-    return (*named, *needs.custom, *custom)
+    if not needs.custom and not custom:
+        return tuple(named)
+    return tuple(dict.fromkeys((*named, *needs.custom, *custom)))
+
+
+def required_by(inputs: PlanInputs) -> tuple[str, ...]:
+    """Return the capabilities this request cannot do without."""
+    return required(inputs.assessment.needs, must_think=inputs.must_think, custom=inputs.hints.needs)
 
 
 def lacking(card: ModelCard, capability: str) -> str | None:
     """Return why the model lacks `capability`, or None when it has it (or may have it)."""
     can = card.can(capability)
-    if can:
+    if can or (can is None and capability in TRUSTED):
         return None
-    if can is None and capability not in PROVEN_ONLY and capability in SPOKEN and capability != "thinking":
-        return None
-    why = SPOKEN.get(capability, f"it does not declare '{capability}'")
-    return why if can is False else f"{why}, as far as is known"
+    why = SPOKEN.get(capability)
+    if why is None:
+        return f"it does not declare '{capability}'" if can is None else f"it declares that it has no '{capability}'"
+    return f"{why}, as far as is known" if can is None else why
 
 
-def too_small(card: ModelCard, needs: Needs, caller_cap: int | None) -> str | None:
-    """Return why the window is too small for the input and the answer, or None."""
+def too_small(card: ModelCard, needs: Needs, caller_cap: int | None, *, slack: float = 1.0) -> str | None:
+    """Return why the window is too small for the input and the answer, or None; an unknown window is large enough."""
     window = card.context_tokens
     if window is None:
         return None
-    answer = caller_cap if caller_cap is not None else min(needs.output_tokens, window // 4)
-    if needs.input_tokens + min(answer, card.max_output_tokens or answer) > window:
-        return f"{needs.input_tokens} tokens of input and room for the answer do not fit its window of {window}"
-    return None
+    answer = caller_cap if caller_cap is not None else min(needs.output_tokens, window // ROOM_SHARE)
+    if card.max_output_tokens is not None:
+        answer = min(answer, card.max_output_tokens)
+    if needs.input_tokens + answer <= window * slack:
+        return None
+    return f"{needs.input_tokens} tokens of input and {answer} for the answer do not fit its window of {window}"
 
 
-def ruled_out(card: ModelCard, inputs: PlanInputs) -> str | None:
-    """Return the reason why `card` cannot serve this request, or None when it can."""
-    needs = inputs.assessment.needs
+def ruled_out(card: ModelCard, inputs: PlanInputs, *, musts: tuple[str, ...] | None = None, slack: float = 1.0) -> str | None:
+    """Return the reason why `card` cannot serve this request, or None when it can.
+
+    musts: `required_by(inputs)`, for a caller that asks for many cards. slack: how much too small a window may be.
+    """
     if not card.enabled:
         return "it is switched off"
     if not card.auto and inputs.role is None:
         return "it takes no automatic work (auto: false)"
-    if not needs.embedding and card.can("chat") is False:
+    needs = inputs.assessment.needs
+    if not needs.embedding and not chats(card):
         return "it does not chat"
-    for name in required(needs, must_think=inputs.must_think, custom=inputs.hints.needs):
+    for name in required_by(inputs) if musts is None else musts:
         why = lacking(card, name)
         if why is not None:
             return why
-    why = too_small(card, needs, inputs.caller_cap)
+    why = too_small(card, needs, inputs.caller_cap, slack=slack)
     if why is not None:
         return why
-    return _condition(inputs.condition(card.id))
+    return condition_against(card, inputs.condition(card.id))
 
 
-def _condition(runtime: ModelRuntime) -> str | None:
+def chats(card: ModelCard) -> bool:
+    """Return whether the model holds conversations: one that embeds and does not declare ``chat`` does not."""
+    can = card.can("chat")
+    return not card.can("embedding") if can is None else can
+
+
+def condition_against(card: ModelCard, runtime: ModelRuntime) -> str | None:
+    """Return what in a model's present condition rules it out, or None; most of it passes with time."""
     if runtime.spent_out:
-        return "the daily spend limit for models found by their key is used up"
+        if card.price.output_usd is None:
+            return "it was found only by its key, and without a known price its spend cannot be limited: name it in the registry"
+        return "the daily spend limit for models found only by their key is used up"
     if runtime.open:
         return "it failed repeatedly and is left alone for a moment"
     if runtime.full:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
-from prefrontal.plan.cost import window_at
+from prefrontal.plan.cost import MILLION, rates
 from prefrontal.plan.inputs import PlanInputs
 
-WEIGHTS = {
+WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "balanced": {"quality": 0.30, "fit": 0.25, "cost": 0.20, "latency": 0.15, "load": 0.10},
     "quality": {"quality": 0.55, "fit": 0.25, "cost": 0.05, "latency": 0.05, "load": 0.10},
     "cost": {"quality": 0.15, "fit": 0.15, "cost": 0.55, "latency": 0.05, "load": 0.10},
@@ -21,15 +21,15 @@ WEIGHTS = {
 """Weights by preference, each row sums to 1 (assumed; the learning room will fit them)."""
 
 PRIORITY_STEP = 0.02
-"""What one step of `priority` is worth, capped at +-0.2 (assumed: breaks ties, does not overrule a missing strength)."""
+PRIORITY_MOST = 0.2
+"""What one step of `priority` is worth, and the most it can be worth (assumed: it breaks ties and overrules no strength)."""
 
-UNKNOWN_QUALITY = 0.5
 UNKNOWN_PART = 0.5
 """A quality, cost or latency nobody knows counts as the middle (assumed)."""
 
 STRENGTH_GAIN = 0.35
 WEAKNESS_LOSS = 0.45
-"""Fit starts at the middle; a declared strength for the task type adds, a weakness takes more (assumed)."""
+"""Fit starts at the middle; a strength for the task type, declared or as a role, adds, a weakness takes more (assumed)."""
 
 LATENCY_HALF_MS = 1500.0
 """First-token latency at which the latency part is a half (assumed: where people start to wait)."""
@@ -40,39 +40,47 @@ COST_HALF_USD = 0.004
 UNREADY_MS = 4000.0
 """What starting a local engine adds to its latency (assumed: a small model from disk)."""
 
-TASK_WORDS = {
-    "code": ("code", "coding", "programming"),
-    "math": ("math", "mathematics", "reasoning"),
-    "reasoning": ("reasoning", "logic", "planning"),
-    "multilingual": ("multilingual", "languages", "translation"),
-    "chat_writing": ("chat", "writing", "chat_writing", "creative"),
-    "knowledge_qa": ("knowledge", "knowledge_qa", "facts"),
-    "document_qa": ("documents", "document_qa", "long_context", "rag"),
-    "tool_call": ("tools", "tool_call", "agents", "tool_orchestration"),
-    "summarization": ("summarization", "summaries", "long_context"),
-    "vision": ("vision", "images"),
+TASK_WORDS: Mapping[str, frozenset[str]] = {
+    "code": frozenset({"code", "coding", "coding_large_context", "programming"}),
+    "math": frozenset({"math", "mathematics", "reasoning", "reasoning_heavy"}),
+    "reasoning": frozenset({"reasoning", "reasoning_heavy", "logic", "planning"}),
+    "multilingual": frozenset({"multilingual", "languages", "translation"}),
+    "chat_writing": frozenset({"chat", "writing", "chat_writing", "creative"}),
+    "knowledge_qa": frozenset({"knowledge", "knowledge_qa", "facts"}),
+    "document_qa": frozenset({"documents", "document_qa", "long_context", "rag"}),
+    "tool_call": frozenset({"tools", "tool_call", "agents", "tool_orchestration"}),
+    "summarization": frozenset({"summarization", "summaries", "long_context"}),
+    "vision": frozenset({"vision", "images"}),
 }
-"""Words in `strengths`, `weaknesses` and `tags` that speak of a task type."""
+"""Words in `strengths`, `weaknesses`, `tags` and roles that speak of a task type."""
+
+_SPELLED = {
+    task: words | {word.capitalize() for word in words} | {word.upper() for word in words} for task, words in TASK_WORDS.items()
+}
 
 
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
-    """A model's score with its parts, both higher is better."""
+    """A model's score and its parts, both higher is better.
+
+    `note` is for policies that rank by one thing: what the model has of it, as a phrase that follows "has" ("a cost of $0.01").
+    """
 
     model: str
     score: float
     parts: dict[str, float]
+    note: str = ""
 
 
 def request_cost_usd(card: ModelCard, inputs: PlanInputs) -> float | None:
-    """Return what this request would cost on `card` at most; None when no price is known."""
-    price = window_at(card.price, inputs.now_s)
-    input_usd = price.input_usd if price.input_usd is not None else card.price.input_usd
-    output_usd = price.output_usd if price.output_usd is not None else card.price.output_usd
+    """Return what this request would cost on `card`, nothing cached, with the caller's cap used up; None: no price is known."""
+    input_usd, output_usd = rates(card, inputs.now_s)
     if input_usd is None or output_usd is None:
-        return 0.0 if card.self_hosted else None
+        return None
     needs = inputs.assessment.needs
-    output = inputs.caller_cap or needs.output_tokens
-    return (needs.input_tokens * input_usd + output * output_usd) / 1_000_000
+    output = needs.output_tokens if inputs.caller_cap is None else inputs.caller_cap
+    if card.max_output_tokens is not None:
+        output = min(output, card.max_output_tokens)
+    return (needs.input_tokens * input_usd + output * output_usd) / MILLION
 
 
 def latency_ms(card: ModelCard, runtime: ModelRuntime) -> float | None:
@@ -83,13 +91,17 @@ def latency_ms(card: ModelCard, runtime: ModelRuntime) -> float | None:
     return (base or 0.0) + runtime.queue_wait_ms + (UNREADY_MS if runtime.ready is False else 0.0)
 
 
-def fit(card: ModelCard, task_type: str) -> float:
-    """Return how well the model's declared strengths and weaknesses suit the task type, in [0, 1]."""
-    words = TASK_WORDS.get(task_type, (task_type,))
+def task_words(task_type: str) -> frozenset[str]:
+    """Return the words that speak of a task type, also capitalised; one the table does not know speaks for itself."""
+    return _SPELLED.get(task_type) or frozenset((task_type,))
+
+
+def fit(card: ModelCard, words: frozenset[str], *, has_role: bool = False) -> float:
+    """Return how well declared strengths, weaknesses and roles suit a task spoken of by `words`, in [0, 1]."""
     value = 0.5
-    if any(word in card.strengths or word in card.tags for word in words):
+    if has_role or not (words.isdisjoint(card.strengths) and words.isdisjoint(card.tags) and words.isdisjoint(card.roles)):
         value += STRENGTH_GAIN
-    if any(word in card.weaknesses for word in words):
+    if not words.isdisjoint(card.weaknesses):
         value -= WEAKNESS_LOSS
     return min(1.0, max(0.0, value))
 
@@ -100,39 +112,60 @@ def quality(card: ModelCard) -> float:
         return card.quality
     output_usd = card.price.output_usd
     if not output_usd:
-        return UNKNOWN_QUALITY
+        return UNKNOWN_PART
     return min(0.95, max(0.2, 0.55 + 0.15 * math.log10(output_usd)))
 
 
-def _falling(value: float | None, half: float) -> float:
+def falling(value: float | None, half: float) -> float:
+    """Return 1 at 0, a half at `half`, towards 0 beyond; the middle for what nobody knows."""
     return UNKNOWN_PART if value is None else half / (half + max(0.0, value))
 
 
-def score(card: ModelCard, inputs: PlanInputs) -> Scored:
-    """Return the model's score: the weighted parts, where hard tasks lean on quality and easy ones on cost and latency."""
-    runtime = inputs.condition(card.id)
-    weights = WEIGHTS.get(inputs.prefer, WEIGHTS["balanced"])
-    complexity = inputs.assessment.complexity
-    parts = {
-        "quality": quality(card),
-        "fit": fit(card, inputs.assessment.task_type),
-        "cost": _falling(request_cost_usd(card, inputs), COST_HALF_USD),
-        "latency": _falling(latency_ms(card, runtime), LATENCY_HALF_MS),
-        "load": 1.0 - runtime.occupancy,
-    }
+def weigh(inputs: PlanInputs) -> dict[str, float]:
+    """Return the weight of each part here, summing to 1: hard tasks lean on quality, easy ones on cost and latency."""
+    complexity = min(1.0, max(0.0, inputs.assessment.complexity))
     lean = {"quality": 0.5 + complexity, "cost": 1.5 - complexity, "latency": 1.5 - complexity}
-    total = weight = 0.0
-    for name, share in weights.items():
-        effective = share * lean.get(name, 1.0)
-        total += effective * parts[name]
-        weight += effective
-    value = total / weight + max(-0.2, min(0.2, card.priority * PRIORITY_STEP))
-    parts = {name: round(part, 3) for name, part in parts.items()}
-    if card.priority:
-        parts["priority"] = round(card.priority * PRIORITY_STEP, 3)
-    return Scored(model=card.id, score=round(value, 4), parts=parts)
+    row = WEIGHTS.get(inputs.prefer, WEIGHTS["balanced"])
+    leaned = {name: share * lean.get(name, 1.0) for name, share in row.items()}
+    total = sum(leaned.values())
+    return {name: share / total for name, share in leaned.items()}
 
 
-def best_first(scored: Sequence[Scored]) -> list[Scored]:
+def scores(cards: Iterable[ModelCard], inputs: PlanInputs) -> list[Scored]:
+    """Return the score of each card in the order given: the weighted parts plus what its priority is worth, never below 0."""
+    w = weigh(inputs)
+    w_quality, w_fit, w_cost, w_latency, w_load = (w[name] for name in ("quality", "fit", "cost", "latency", "load"))
+    words = task_words(inputs.assessment.task_type)
+    in_role = {model for role in words if role in inputs.roles for model in inputs.roles[role]}
+    found: list[Scored] = []
+    for card in cards:
+        runtime = inputs.condition(card.id)
+        parts = {
+            "quality": quality(card),
+            "fit": fit(card, words, has_role=card.id in in_role),
+            "cost": falling(request_cost_usd(card, inputs), COST_HALF_USD),
+            "latency": falling(latency_ms(card, runtime), LATENCY_HALF_MS),
+            "load": 1.0 - runtime.occupancy,
+        }
+        value = (
+            w_quality * parts["quality"]
+            + w_fit * parts["fit"]
+            + w_cost * parts["cost"]
+            + w_latency * parts["latency"]
+            + w_load * parts["load"]
+        )
+        if card.priority:
+            parts["priority"] = max(-PRIORITY_MOST, min(PRIORITY_MOST, card.priority * PRIORITY_STEP))
+            value += parts["priority"]
+        found.append(Scored(model=card.id, score=max(0.0, value), parts=parts))
+    return found
+
+
+def score(card: ModelCard, inputs: PlanInputs) -> Scored:
+    """Return the score of one model; see `scores`."""
+    return scores((card,), inputs)[0]
+
+
+def best_first(scored: Iterable[Scored]) -> list[Scored]:
     """Return them by falling score; equal scores by name, so that a plan is the same every time."""
     return sorted(scored, key=lambda s: (-s.score, s.model))
