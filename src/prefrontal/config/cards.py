@@ -203,6 +203,9 @@ def _with_effort(
     card: ModelCard, entry: EffortEntry, seen: Found, fact: ModelFact | None, profile: Profile, dialects: Dialects
 ) -> ModelCard:
     """Return `card` with how its thinking is controlled, and the range that follows from it."""
+    if entry.dialect not in (None, "fixed") and card.can("thinking") is None:
+        vouched = {**card.capabilities, "thinking": Capability(value=True, origin="config")}
+        card = msgspec.structs.replace(card, capabilities=vouched)  # who names a dialect says that there is something to steer
     thinks = card.can("thinking")
     dialect = entry.dialect or _of(fact, "effort_dialect") or profile.effort_dialect
     if thinks is False and entry.dialect is None:

@@ -2,7 +2,7 @@
 
 from prefrontal.providers.effort.caller import effort_from_caller
 from prefrontal.providers.effort.dialects import Dialect, Dialects, load_dialects
-from prefrontal.providers.effort.render import render_effort
+from prefrontal.providers.effort.render import render_effort, render_for_call
 from prefrontal.providers.effort.resolve import dialect_of, overrides_of
 from prefrontal.providers.effort.steps import nearest_level_after_400, step_down, thinking_range, without_budget_after_400
 
@@ -15,6 +15,7 @@ __all__ = [
     "nearest_level_after_400",
     "overrides_of",
     "render_effort",
+    "render_for_call",
     "step_down",
     "thinking_range",
     "without_budget_after_400",

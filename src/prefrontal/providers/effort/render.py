@@ -74,6 +74,29 @@ def render_effort(
     return _steered(job) if dialect.ops else _fixed(job)
 
 
+def render_for_call(
+    effort: Effort, card: ModelCard, request: ChatRequest, dialects: Dialects, *, default_cap: int | None
+) -> EffortFields:
+    """Do as `render_effort`, but send nothing that only we thought of to a model of which nobody knows whether it thinks.
+
+    The profile's default dialect would be a guess there, and may earn a 400; that nothing was sent is noted.
+    """
+    if effort.origin == "policy" and _unsure(card, effort) and dialect_of(card, dialects).ops:
+        fields = render_effort(Effort(), card, request, dialects, default_cap=default_cap)
+        note = Dropped(field="effort", reason=f"Whether {card.id} thinks is not known, and nobody asked: nothing was sent.")
+        return msgspec.structs.replace(fields, notes=(*fields.notes, note))
+    return render_effort(effort, card, request, dialects, default_cap=default_cap)
+
+
+def _unsure(card: ModelCard, effort: Effort) -> bool:
+    """Whether nothing but the profile's default speaks for a way to steer this model; sending it may earn a 400.
+
+    A model that was caught thinking (its effort was stepped down for it) is one to steer.
+    """
+    known = card.can("thinking") is not None or card.effort_levels or card.effort_overrides
+    return not known and not any(factor.name == "step_down" for factor in effort.factors)
+
+
 def _own_cap(
     card: ModelCard,
     request: ChatRequest,
