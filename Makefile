@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench bench-peers docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/prefrontal serve
@@ -19,6 +19,9 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+bench-peers: $(VENV)/.test
+	$(BIN)/python -m bench.peers
 
 docs: $(VENV)/.test
 	$(BIN)/python -m prefrontal.cli.reference
