@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from prefrontal.testing.faults import Fault
 from prefrontal.testing.http_server import Recorded
 
 
@@ -22,8 +23,9 @@ class ScriptedCall(msgspec.Struct, frozen=True, kw_only=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of a mock model.
 
-    Streams carry `text` and `reasoning` word by word, `pace_s` seconds apart. The token counts default to the number of
-    words. `finish` is in OpenAI's words (stop, length, tool_calls, content_filter); None takes the one that fits.
+    Streams carry `text` and `reasoning` word by word, `pace_s` seconds apart; the answer begins after `delay_s` seconds. The
+    token counts default to the number of words. `finish` is in OpenAI's words (stop, length, tool_calls, content_filter);
+    None takes the one that fits.
     """
 
     text: str = ""
@@ -34,6 +36,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     cached_tokens: int = 0
     pace_s: float = 0.0
+    delay_s: float = 0.0
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,14 +78,17 @@ class Spoken(msgspec.Struct, frozen=True, kw_only=True):
         return "".join(self.reasoning)
 
 
-Script = Callable[[Recorded], "Answer | str"] | Mapping[str, "Answer | str"]
+Said = Answer | Fault | str
+"""What a script says to one request: an answer, its text alone, or how it goes wrong."""
+
+Script = Callable[[Recorded], Said] | Mapping[str, Said]
 """From a request to its answer: a function, or a table whose keys are looked for in the last user message."""
 
 
-def choose(script: Script | None, request: Recorded, asked: Asked) -> Answer:
-    """Return the scripted answer; without one, or when no key fits, the last user message comes back."""
+def choose(script: Script | None, request: Recorded, asked: Asked) -> Answer | Fault:
+    """Return the scripted answer or fault; without one, or when no key fits, the last user message comes back."""
     if callable(script):
-        found: Answer | str = script(request)
+        found: Said = script(request)
     else:
         hits = (answer for key, answer in (script or {}).items() if key in asked.text)
         found = next(hits, asked.text)

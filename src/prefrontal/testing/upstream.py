@@ -65,7 +65,7 @@ class MockUpstream:
         self._clock = clock or SystemClock()
         self._scheme = "https" if tls else "http"
         self._port = port
-        self._server = HttpServer(self._answer, clock=self._clock, tls=tls)
+        self._server = HttpServer(self.answer, clock=self._clock, tls=tls)
         self._gemini = GeminiWire()
         self._openai = OpenAIWire(reasoning_field)
         self._wires: dict[str, Wire] = {
@@ -123,7 +123,8 @@ class MockUpstream:
         """Drop every fault still queued."""
         self.faults.clear()
 
-    async def _answer(self, request: Recorded, reply: Reply) -> None:
+    async def answer(self, request: Recorded, reply: Reply) -> None:
+        """Write the whole reply to one request: the fault that is due, or what the script says."""
         wire = self._wire(request)
         generates = wire is not None or request.path == "/v1/embeddings"
         fault = self.faults.take(request, generates=generates)
@@ -134,10 +135,16 @@ class MockUpstream:
             reply.whole(status, _JSON, msgspec.json.encode(found))
             return
         asked = wire.read(request)
-        answer = choose(self.answers, request, asked)
-        spoken = _bent(speak(_bent_answer(answer, fault), asked), fault)
+        said = choose(self.answers, request, asked)
+        if isinstance(said, Fault):
+            fault, said = fault or said, Answer(text=asked.text)
+            if await self._fails_at_once(fault, wire, reply):
+                return
+        if said.delay_s > 0:
+            await self._clock.sleep(said.delay_s)
+        spoken = _bent(speak(_bent_answer(said, fault), asked), fault)
         if asked.stream:
-            await self._stream(wire, wire.events(spoken), fault, reply, answer.pace_s)
+            await self._stream(wire, wire.events(spoken), fault, reply, said.pace_s)
         else:
             await self._whole(wire, wire.body(spoken), fault, reply)
 
