@@ -203,6 +203,16 @@ def without_key(text: str, target: Target) -> str:
     return text.replace(key, "***") if key else text
 
 
+_IMAGE_HEADS = {"iVBORw0KGgo": "image/png", "/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+
+
+def image_type(data: str, given: str | None) -> str:
+    """Return an image's media type: the one given, else the one its first bytes (in base64) tell, else PNG."""
+    if given is not None:
+        return given
+    return next((kind for head, kind in _IMAGE_HEADS.items() if data.startswith(head)), "image/png")
+
+
 def shorten(text: str) -> str:
     """Return `text` on one line, cut to a length a person reads."""
     line = " ".join(text.split())

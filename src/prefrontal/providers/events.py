@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefrontal.chat.response import Chunk
-from prefrontal.contracts.wire import WireResponse
 from prefrontal.errors import ProviderCut, ProviderError
 from prefrontal.providers.base import Target
 from prefrontal.providers.common import loads, misbehaved, upstream_error
@@ -14,9 +13,12 @@ from prefrontal.providers.sse import Event, SSEDecoder
 _HEAD_BYTES = 64 * 1024
 """Assumed: an error body sent in place of a stream is smaller than this."""
 
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
+"""Specified: how a line of an event stream may begin."""
+
 
 class JSONEvents:
-    """Feeds each event's JSON object to `take`. A subclass sets `done` when the stream's own end mark came."""
+    """Feeds each event's JSON object to `take`. A subclass sets `done` at the end mark, after which nothing is read any more."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -24,6 +26,11 @@ class JSONEvents:
         self._sse = SSEDecoder()
         self._head = b""
         self._seen = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is whole so far."""
+        return self.done
 
     def take(self, value: dict[str, Any]) -> list[Chunk]:
         """Return the chunks of one event. Raises ProviderError."""
@@ -41,11 +48,14 @@ class JSONEvents:
 
     def finish(self) -> list[Chunk]:
         """Return what is left. Raises ProviderCut, or ProviderMisbehaved when these bytes were never a stream of events."""
-        chunks = self._all(self._sse.finish())
-        if self.done:
+        events = self._sse.finish()
+        whole = [event for event in events if isinstance(loads(event.data), dict)]  # what the end cut off is no JSON any more
+        chunks = self._all(whole)
+        if self.complete:
             return chunks
-        if not self._seen and self._head.strip():
-            value = loads(self._head)
+        head = self._head.lstrip()
+        if not self._seen and head and not any(head.startswith(field[: len(head)]) for field in _FIELDS):
+            value = loads(head)
             value = value[0] if isinstance(value, list) and value else value
             if isinstance(value, dict) and "error" in value:
                 raise self.error(value)
@@ -65,8 +75,3 @@ class JSONEvents:
                 raise misbehaved(self.target, "an event of the stream is not a JSON object")
             out.extend(self.take(value))
         return out
-
-
-def as_response(value: bytes, status: int = 200) -> WireResponse:
-    """Return an error object found inside a stream as the response it would have been."""
-    return WireResponse(status=status, headers={}, body=value)

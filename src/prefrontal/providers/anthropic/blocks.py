@@ -15,7 +15,7 @@ import msgspec
 
 from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Reasoning, Refusal, Text, ToolCall, ToolResult
 from prefrontal.errors import CapabilityMissing
-from prefrontal.providers.common import Report, encode, loads
+from prefrontal.providers.common import Report, encode, image_type, loads
 
 DIALECT = "anthropic"
 KEPT_EXTRAS = ("cache_control", "citations", "caller", "toolset_name", "transformations", "context")
@@ -274,7 +274,7 @@ class BlockWriter:
 
     def _image(self, block: Image) -> dict[str, Any]:
         if block.data is not None:
-            source = {"type": "base64", "media_type": block.media_type or "image/png", "data": block.data}
+            source = {"type": "base64", "media_type": image_type(block.data, block.media_type), "data": block.data}
         else:
             source = {"type": "url", "url": block.url or ""}
         if block.detail not in (None, "auto"):

@@ -13,7 +13,7 @@ import msgspec
 
 from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Reasoning, Refusal, Text, ToolCall, ToolResult
 from prefrontal.errors import CapabilityMissing
-from prefrontal.providers.common import Report, encode, loads
+from prefrontal.providers.common import Report, encode, image_type, loads
 
 DIALECT = "gemini"
 OWN_ID = "gemini_call_"
@@ -213,7 +213,7 @@ class PartWriter:
             case Image():
                 if block.detail not in (None, "auto"):
                     self.report.drop("messages[].content.image_url.detail", "the Gemini wire has no level of detail")
-                return self._extras(_media_part(block.data, block.url, block.media_type, "image/png"), block.extra)
+                return self._extras(_image_part(block), block.extra)
             case File():
                 return self._file(block)
             case Audio() if block.data is not None:
@@ -286,7 +286,7 @@ class PartWriter:
         texts = [b.text for b in block.blocks if isinstance(b, Text)]
         if texts or not self.native:
             inner["response"] = _response("\n".join(texts), failed=block.is_error)
-        media = [_media_part(b.data, b.url, b.media_type, "application/pdf") for b in block.blocks if isinstance(b, Image | File)]
+        media = [_any_part(b) for b in block.blocks if isinstance(b, Image | File)]
         if media:
             inner["parts"] = media
         extra = dict(block.extra or {})
@@ -306,6 +306,16 @@ class PartWriter:
         if block.filename is not None and self.native:
             (out.get("inlineData") or out["fileData"])["displayName"] = block.filename
         return self._extras(out, block.extra)
+
+
+def _image_part(block: Image) -> dict[str, Any]:
+    return _media_part(block.data, block.url, block.media_type, image_type(block.data or "", block.media_type))
+
+
+def _any_part(block: Image | File) -> dict[str, Any]:
+    if isinstance(block, Image):
+        return _image_part(block)
+    return _media_part(block.data, block.url, block.media_type, "application/pdf")
 
 
 def _media_part(data: str | None, url: str | None, media: str | None, assumed: str | None) -> dict[str, Any]:

@@ -61,8 +61,9 @@ def common_fields(request: ChatRequest, report: Report, *, native: bool, sign: b
     if system is not None:
         body["systemInstruction"] = system
     body["contents"] = contents
-    tools = extra.pop("tools", None) or _tools(request.tools, report, native=native)
-    if tools:
+    verbatim = "tools" in extra  # a list of tools that only its own words can say
+    tools = extra.pop("tools") if verbatim else _tools(request.tools, report, native=native)
+    if tools or verbatim:
         body["tools"] = tools
     tool_config = dict(extra.pop("toolConfig", None) or {})
     choice = _calling_config(request, report, given=bool(tools) or native)

@@ -27,15 +27,14 @@ class GeminiStream(JSONEvents):
         self._ended = False
         self._begun = False
 
+    @property
+    def complete(self) -> bool:
+        """Whether every candidate has ended. Usage may still follow."""
+        return self._ended and not self._open
+
     def error(self, value: dict[str, Any]) -> ProviderError:
         """Return the error of an error object in the stream."""
         return error_of(value, None, self.target)
-
-    def finish(self) -> list[Chunk]:
-        """Return what is left. Raises ProviderCut when a finish reason is missing."""
-        left = self._all(self._sse.finish())
-        self.done = self._ended and not self._open
-        return [*left, *super().finish()]
 
     def take(self, value: dict[str, Any]) -> list[Chunk]:
         """Return the chunks of one event."""

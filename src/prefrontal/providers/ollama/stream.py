@@ -42,8 +42,8 @@ class OllamaStream:
         """Return what is left. Raises ProviderCut when the last object did not come."""
         line = bytes(self._buffer)
         self._buffer.clear()
-        whole = not line.strip() or loads(line) is not None
-        out = self._line(line) if whole or not self._begun else []
+        cut_off = line.lstrip().startswith(b"{") and loads(line) is None
+        out = [] if cut_off else self._line(line)
         if not self._done:
             raise upstream_error(ProviderCut, f"{self._target.profile.title} ended the stream inside the answer.", self._target)
         return out
