@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from prefrontal.assess.rules import load_rules
 from prefrontal.clock import Chance, Clock
 from prefrontal.config import schema
 from prefrontal.config.cards import Sources
+from prefrontal.config.changes import Change
 from prefrontal.config.check import Known
 from prefrontal.config.home import expand_user, find_home
 from prefrontal.config.load import Loaded, config_hash, load, load_text, models_dir
@@ -27,6 +28,8 @@ from prefrontal.config.reload import ConfigHolder, Current
 from prefrontal.config.schema import Config
 from prefrontal.contracts.model import ModelCard
 from prefrontal.execute.attempt import Attempter
+from prefrontal.execute.count import TokenCounter
+from prefrontal.execute.discovery.configured import ConfiguredProbe
 from prefrontal.execute.discovery.files import found_in_files, specs_of
 from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.egress import egress_guard
@@ -45,6 +48,7 @@ from prefrontal.ledger.store import Ledger
 from prefrontal.machine.machine import Machine
 from prefrontal.machine.parts import Parts
 from prefrontal.plan.policies import builtin_policies
+from prefrontal.providers.base import Found
 from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.effort import load_dialects
 from prefrontal.providers.facts import load_facts
@@ -72,7 +76,8 @@ class Builder:
         self.facts = load_facts()
         self.policies = dict(builtin_policies())
         self.discovered: tuple[ModelCard, ...] = ()
-        self._removals: set[asyncio.Task[None]] = set()
+        self.probed: dict[str, Found] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.host = PsutilHost()
         self.memory_bytes = psutil.virtual_memory().total
 
@@ -107,8 +112,8 @@ class Builder:
         Reads the headers of GGUF files that the tree names, some milliseconds each.
         """
         sources = self.sources(config)
-        probed = found_in_files(config.models, config.engine, sources, memory_bytes=self.memory_bytes)
-        return build_registry(config, sources, discovered=self.discovered, probed=probed)
+        in_files = found_in_files(config.models, config.engine, sources, memory_bytes=self.memory_bytes)
+        return build_registry(config, sources, discovered=self.discovered, probed={**self.probed, **in_files})
 
     # -- the rooms -----------------------------------------------------------------------------------------------------
 
@@ -163,9 +168,13 @@ class Builder:
             home=self.home,
             sink=sink,
             own_ports=pf_ports,
+            counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
         )
         discovery.on_change = lambda cards: self._discovered(pf, cards)
-        holder.listen(lambda _old, new, _changes: self._reloaded(pf, meter, new))
+        probe = ConfiguredProbe(transport=transport, providers=providers, profiles=self.profiles)
+        holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
+        closers.append(self._end_tasks)
+        self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
         return pf, closers
@@ -229,7 +238,14 @@ class Builder:
         self.discovered = cards
         pf.holder.rebuild()
 
-    def _reloaded(self, pf: Prefrontal, meter: SpendMeter, new: Current[Registry]) -> None:
+    def _reloaded(
+        self,
+        pf: Prefrontal,
+        meter: SpendMeter,
+        probe: ConfiguredProbe,
+        new: Current[Registry],
+        changes: tuple[Change, ...],
+    ) -> None:
         """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, engines, discovery."""
         limits = new.config.limits
         meter.limit_usd = limits.discovered_spend_usd_per_day
@@ -240,6 +256,8 @@ class Builder:
         )
         pf.discovery.configure(_discovery_of(new.config), new.config.engine, models_dir(new.config, self.env))
         self._sync_engines(pf, new)
+        if changes:
+            self._background(self._ask_engines(pf, probe, new))
 
     def _sync_engines(self, pf: Prefrontal, current: Current[Registry]) -> None:
         """Tell the supervisor which local models there are now; those that are gone stop in the background."""
@@ -252,12 +270,29 @@ class Builder:
         wanted = {spec.model_id for spec in specs}
         for status in pf.engines.status():
             if status.model_id not in wanted:
-                task = asyncio.get_running_loop().create_task(pf.engines.remove(status.model_id))
-                self._removals.add(task)
-                task.add_done_callback(self._removals.discard)
+                self._background(pf.engines.remove(status.model_id))
         for spec in specs:
             pf.engines.add(spec)
         pf.engines.start_pinned()
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside everything else; it is cancelled when the process closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_tasks(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ask_engines(self, pf: Prefrontal, probe: ConfiguredProbe, current: Current[Registry]) -> None:
+        """Learn from the engines of configured models; what is new makes a new registry."""
+        cards = [card for card in current.registry.enabled if card.origin == "config"]
+        found = await probe.probe(cards, timeout_s=current.config.discovery.timeout_s)
+        if found and {**self.probed, **found} != self.probed:
+            self.probed = {**self.probed, **found}
+            pf.holder.rebuild()
 
     async def _spent_today(self, ledger: Ledger, registry: Registry) -> float:
         """Return what models found by their key have cost since midnight UTC."""

@@ -17,8 +17,10 @@ from prefrontal.config.registry import Registry
 from prefrontal.config.reload import ConfigHolder, ConfigStatus, Current
 from prefrontal.config.schema import Config
 from prefrontal.errors import PrefrontalError
+from prefrontal.execute.count import TokenCount, TokenCounter
 from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.engine.supervisor import EngineSupervisor
+from prefrontal.execute.lease import ENGINE_API
 from prefrontal.execute.runtime import Runtime
 from prefrontal.ledger.store import Ledger
 from prefrontal.machine.context import LIBRARY, CallContext, World
@@ -42,6 +44,7 @@ class Prefrontal:
         home: Home,
         sink: Sink,
         own_ports: set[int],
+        counter: TokenCounter,
     ) -> None:
         self.machine = machine
         self.holder = holder
@@ -52,6 +55,7 @@ class Prefrontal:
         self.home = home
         self.observers = sink.observers
         self.own_ports = own_ports
+        self.counter = counter
         self._world: tuple[Current[Registry], World] | None = None
 
     @property
@@ -134,6 +138,13 @@ class Prefrontal:
         request = EmbeddingsRequest(model=model, inputs=tuple(texts), dimensions=dimensions)
         return await self.embeddings(request, LIBRARY)
 
+    async def count_tokens(self, prompt: Prompt, *, model: str = "auto", **options: Any) -> TokenCount:
+        """Return the input tokens of a prompt for a model: counted by its engine where that can, else estimated.
+
+        ``auto`` counts for the model that would be chosen. Raises like `explain`.
+        """
+        return await self.count(compose(prompt, {"model": model, **options}, stream=False), LIBRARY)
+
     # -- for the edges -------------------------------------------------------------------------------------------------
 
     async def answer(self, request: ChatRequest, context: CallContext) -> Answer:
@@ -150,6 +161,20 @@ class Prefrontal:
         """Make embeddings; raises like `answer`."""
         self.ledger.admit()
         return await embed(self.machine, request, context, self.world())
+
+    async def count(self, request: ChatRequest, context: CallContext) -> TokenCount:
+        """Count the input tokens of a parsed request; see `count_tokens`."""
+        world = self.world()
+        found = await self.machine.explain(request, context, world)
+        if found.plan.model is None:
+            return TokenCount(input_tokens=0, source="engine", model=f"reflex/{found.plan.tool}")
+        card = world.registry.cards[found.plan.model]
+        base_url = card.base_url
+        if base_url is None:
+            running = {status.model_id: status for status in self.engines.status()}.get(card.id)
+            if running is not None and running.state == "ready":
+                base_url = f"http://127.0.0.1:{running.port}{ENGINE_API}"
+        return await self.counter.count(found.run.request, card, base_url)
 
     def status(self) -> ConfigStatus:
         """Return how the configuration stands."""

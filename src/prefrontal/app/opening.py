@@ -57,7 +57,7 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         tasks.append(asyncio.create_task(asyncio.to_thread(pf.machine.parts.reflexes.warm), name="warm reflexes"))
         await pf.discovery.start()
         if wait_for_models and not pf.registry.enabled:
-            await pf.discovery.refresh()
+            await pf.discovery.looked()
         yield pf
     finally:
         stop.set()

@@ -37,6 +37,9 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = {}
     models_dir: Path = Path()
 
+    def __repr__(self) -> str:
+        return f"Sources(profiles={len(self.profiles)}, models_dir={self.models_dir})"  # the environment holds keys
+
 
 def build_card(
     name: str, entry: ModelEntry, sources: Sources, *, found: Found | None = None, origin: Origin = "config"

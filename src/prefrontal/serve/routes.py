@@ -25,6 +25,7 @@ KNOWN = (
     "/v1/embeddings",
     "/v1/models",
     "/v1/explain",
+    "/v1/tokens",
     "/v1/traces",
     "/v1/config/status",
     "/v1/engines",
@@ -44,6 +45,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/models", pages.models, methods=["GET"]),
             Route("/v1/models/{name:path}", pages.model, methods=["GET"]),
             Route("/v1/explain", pages.explain, methods=["POST"]),
+            Route("/v1/tokens", pages.tokens, methods=["POST"]),
             Route("/v1/traces", pages.traces, methods=["GET"]),
             Route("/v1/traces/{trace_id}", pages.trace, methods=["GET"]),
             Route("/v1/config/status", pages.config_status, methods=["GET"]),
@@ -117,6 +119,11 @@ class Pages:
         context = request.scope["prefrontal.context"]
         found = await self._pf.machine.explain(parsed, context, self._pf.world())
         return answer(explanation(found))
+
+    async def tokens(self, request: Request) -> Response:
+        """The input tokens of a chat request: the engine's count, or an estimate."""
+        parsed = parse_chat_request(await self._site.body(request.scope, request.receive))
+        return answer(await self._pf.count(parsed, request.scope["prefrontal.context"]))
 
     async def traces(self, request: Request) -> Response:
         """Request records, newest first."""

@@ -209,7 +209,7 @@ class Visit:
                 self.partial.add((target.base_url, name))
                 continue
             self.details[name] = (models[name], told)
-            models[name] = _merged(models[name], told)
+            models[name] = merged(models[name], told)
 
     async def _ask_of(self, provider: Provider, target: Target, request: WireRequest) -> None:
         """Ask for one model's details; the answer is kept among those heard. A server may well not know the route."""
@@ -274,7 +274,7 @@ def _said(response: WireResponse) -> str:
     return str(response.status) if response.status != 200 else "no list of models"
 
 
-def _merged(listed: Found, told: Found) -> Found:
+def merged(listed: Found, told: Found) -> Found:
     """Return what the list says with what the engine said of the model itself, which knows better."""
     return msgspec.structs.replace(
         listed,

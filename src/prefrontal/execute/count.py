@@ -1,0 +1,60 @@
+"""How many input tokens a request will be: the engine's own count where it has a counter, else the calibrated estimate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from prefrontal.chat.request import ChatRequest
+from prefrontal.contracts.model import ModelCard
+from prefrontal.errors import ProviderError
+from prefrontal.execute.runtime import Runtime
+from prefrontal.execute.transport.base import Timeouts, Transport
+from prefrontal.plan.tokens import NEUTRAL, estimate_request
+from prefrontal.providers.base import Target
+from prefrontal.providers.profile import Profile
+from prefrontal.providers.registry import Providers
+
+COUNT_TIMEOUTS = Timeouts(connect_s=2.0, first_byte_s=5.0, between_s=5.0, total_s=10.0)
+"""A counter that is slower than this is not waited for: the estimate stands in (assumed)."""
+
+
+class TokenCount(msgspec.Struct, frozen=True, kw_only=True):
+    """`input_tokens` and who counted: the ``engine``, exactly, or an ``estimate``."""
+
+    input_tokens: int
+    source: Literal["engine", "estimate"]
+    model: str
+
+
+class TokenCounter:
+    """Counts for one model at a time. Contacts only engines that have a counter; never raises for one that fails."""
+
+    def __init__(self, *, transport: Transport, providers: Providers, profiles: dict[str, Profile], runtime: Runtime) -> None:
+        self._transport = transport
+        self._providers = providers
+        self._profiles = profiles
+        self._runtime = runtime
+
+    async def count(self, request: ChatRequest, card: ModelCard, base_url: str | None) -> TokenCount:
+        """Return the count; `base_url` is the engine's address (None: it is not running, so it cannot be asked)."""
+        counted = None if base_url is None else await self._ask(request, card, base_url)
+        if counted is not None:
+            return TokenCount(input_tokens=counted, source="engine", model=card.id)
+        state = self._runtime.find(card.id)
+        calibration = state.calibration if state is not None else NEUTRAL
+        return TokenCount(input_tokens=estimate_request(request, calibration), source="estimate", model=card.id)
+
+    async def _ask(self, request: ChatRequest, card: ModelCard, base_url: str) -> int | None:
+        profile = self._profiles[card.profile]
+        provider = self._providers.for_profile(profile)
+        target = Target(card=card, profile=profile, base_url=base_url)
+        try:
+            wire = provider.render_count(request, target)
+            if wire is None:
+                return None
+            reply = await self._transport.send(wire, COUNT_TIMEOUTS)
+            return provider.parse_count(reply, target) if reply.status < 300 else None
+        except ProviderError:
+            return None
