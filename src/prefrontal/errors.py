@@ -350,7 +350,7 @@ class AllAttemptsFailed(PrefrontalError):
 
     def __init__(self, errors: list[PrefrontalError]) -> None:
         last = errors[-1]
-        tried = ", ".join(f"{getattr(e, 'model', None) or '?'} ({e.code})" for e in errors)
+        tried = ", ".join(f"{getattr(e, 'model', None) or e.details.get('scope') or '?'} ({e.code})" for e in errors)
         super().__init__(f"{last.message} Tried: {tried}.", param=last.param, retry_after_s=last.retry_after_s)
         self.errors = errors
         self.last = last

@@ -71,9 +71,14 @@ def abandoned(state: Breaker) -> Breaker:
     return Breaker(failed_at=state.failed_at, opened_at=state.opened_at, pause_s=state.pause_s, trial_out=False)
 
 
-def failed(state: Breaker, now: float, policy: BreakerPolicy) -> Breaker:
-    """Return the state after a failure that counts."""
+def failed(state: Breaker, now: float, policy: BreakerPolicy, *, trial: bool = True) -> Breaker:
+    """Return the state after a failure that counts. `trial`: of the request that was let through while open.
+
+    Requests that were under way when the breaker opened fail too, and say nothing new: they do not lengthen the pause.
+    """
     if state.opened_at is not None:
+        if not trial:
+            return state
         pause = min(state.pause_s * 2, policy.open_s * MAX_OPEN_FACTOR)
         return Breaker(failed_at=(), opened_at=now, pause_s=pause)
     recent = (*(t for t in state.failed_at if now - t < policy.window_s), now)

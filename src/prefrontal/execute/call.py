@@ -10,12 +10,16 @@ from prefrontal.config.schema_service import Limits
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 
+LEAST_TIME_S = 0.001
+"""A deadline that has just passed still gives a timer something to count (assumed)."""
+
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request with the models that may serve it, best first, and the bounds that hold.
 
-    For embeddings `request` holds the texts as one message, for estimates, and `embeddings` what is sent. `deadline` is a moment of the monotonic clock (None: only the configured timeouts). `default_cap` is the output cap to use
-    when the caller gave none and the model needs one.
+    For embeddings `request` holds the texts as one message, for estimates, and `embeddings` what is sent. `deadline` is a
+    moment of the monotonic clock (None: only the configured timeouts). `default_cap` is the output cap in tokens to use when
+    the caller gave none and the model needs one.
     """
 
     request: ChatRequest
@@ -25,3 +29,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     default_cap: int | None = None
     embeddings: EmbeddingsRequest | None = None
+
+    def remaining_s(self, now: float, limit_s: float | None) -> float | None:
+        """Return the seconds that `limit_s` and the deadline leave at monotonic time `now`; None: without end."""
+        if self.deadline is None:
+            return limit_s
+        left = max(LEAST_TIME_S, self.deadline - now)
+        return left if limit_s is None else min(limit_s, left)

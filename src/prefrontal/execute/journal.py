@@ -15,20 +15,6 @@ from prefrontal.execute.retry import RetryClass
 class Entry:
     """One attempt being written; times are milliseconds from the request's arrival."""
 
-    __slots__ = (
-        "card",
-        "cost_usd",
-        "dropped",
-        "ended_ms",
-        "error",
-        "fields",
-        "finish_reason",
-        "first_token_ms",
-        "mark",
-        "outcome",
-    )
-    __slots__ += ("queued_ms", "retry", "started_ms", "upstream_request_id", "usage")
-
     def __init__(self, card: ModelCard, started_ms: float) -> None:
         self.card = card
         self.started_ms = started_ms
@@ -80,8 +66,6 @@ class Entry:
 
 class Journal:
     """The attempts of one request. `waited_s` adds up the time that was not ours: upstream and queues."""
-
-    __slots__ = ("arrived", "clock", "entries", "waited_s")
 
     def __init__(self, clock: Clock, arrived: float | None = None) -> None:
         self.clock = clock

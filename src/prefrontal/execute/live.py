@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.clock import Clock
-from prefrontal.errors import PrefrontalError, ProviderTimeout
+from prefrontal.errors import PrefrontalError, ProviderMisbehaved, ProviderTimeout
 from prefrontal.execute.journal import Entry, Journal
 from prefrontal.execute.transport.base import WireStream
 from prefrontal.providers.base import StreamParser
 
+log = logging.getLogger(__name__)
+
 Settle = Callable[["LiveStream", PrefrontalError | None, bool], None]
+"""Called with the stream, the error it ended with, and whether its reader left before the end. Must settle only once."""
 
 
 class LiveStream:
@@ -66,11 +70,18 @@ class LiveStream:
             data = await self._stream.read()
         finally:
             self.journal.waited_s += self.clock.monotonic() - before
-        if data:
-            chunks = self._parser.feed(data)
-        else:
-            chunks = self._parser.finish()
-            self.ended = True
+        try:
+            chunks = self._parser.feed(data) if data else self._parser.finish()
+        except PrefrontalError:
+            raise
+        except (
+            Exception
+        ) as error:  # an edge: translators may come from other packages, and one that trips must not end the request
+            log.exception("the translator of model %s failed", self.entry.card.id)
+            raise ProviderMisbehaved(
+                f"The answer of model '{self.entry.card.id}' could not be read ({type(error).__name__})."
+            ) from error
+        self.ended = not data
         self._note(chunks)
         return chunks
 
@@ -81,10 +92,10 @@ class LiveStream:
                 self.usage = chunk.usage
             if chunk.finish_reason is not None:
                 entry.finish_reason = chunk.finish_reason
-            if chunk.text or chunk.reasoning or chunk.tool_calls or chunk.refusal or chunk.redacted:
+            if chunk.has_token:
                 if entry.first_token_ms is None:
                     entry.first_token_ms = self.journal.elapsed_ms()
-                self.characters += len(chunk.text) + len(chunk.reasoning)
+                self.characters += len(chunk.text) + len(chunk.reasoning) + len(chunk.refusal)
                 for delta in chunk.tool_calls:
                     self.characters += len(delta.arguments)
 
@@ -92,36 +103,47 @@ class LiveStream:
         """Return the next chunks; an empty list is the end.
 
         Raises:
-            ProviderError: the upstream broke off or sent an error; the attempt is settled with it.
+            ProviderError: the upstream broke off or sent an error, or the time ran out; the attempt is settled with it.
         """
         if self.held is not None:
             held, self.held = self.held, None
-            if self.ended:
-                self._settle(self, None, False)
+            await self._end_if_over()
             if held:
                 return held
         while not self.ended:
             try:
-                if self._deadline is not None and self.clock.monotonic() > self._deadline:
-                    raise ProviderTimeout("The request's time ran out inside the answer.", details={"stage": "total"})
-                chunks = await self.pull()
+                chunks = await (self.pull() if self._deadline is None else self._pull_until(self._deadline))
             except PrefrontalError as error:
                 self.ended = True
-                self._settle(self, error, False)
-                await self._stream.aclose()
+                await self._end(error)
                 raise
-            if self.ended:
-                self._settle(self, None, False)
-                await self._stream.aclose()
+            await self._end_if_over()
             if chunks:
                 return chunks
         return []
 
+    async def _pull_until(self, deadline: float) -> list[Chunk]:
+        left_s = deadline - self.clock.monotonic()
+        try:
+            if left_s <= 0:
+                raise TimeoutError
+            async with self.clock.timeout(left_s):
+                return await self.pull()
+        except TimeoutError as error:
+            raise ProviderTimeout("The request's time ran out inside the answer.", details={"stage": "total"}) from error
+
+    async def _end_if_over(self) -> None:
+        if self.ended:
+            await self._end(None)
+
+    async def _end(self, error: PrefrontalError | None) -> None:
+        self._settle(self, error, False)
+        await self._stream.aclose()
+
     async def aclose(self) -> None:
         """Leave: closes the upstream at once and settles what was relayed. Safe to call at any time, more than once."""
-        if not self.ended:
-            self.ended = True
-            self._settle(self, None, True)
+        self.ended = True
+        self._settle(self, None, True)
         await self._stream.aclose()
 
     async def abandon(self) -> None:

@@ -14,26 +14,51 @@ SMOOTHING = 0.2
 """Weight of the newest observation in the running means (assumed: about the last ten requests)."""
 
 
+Identity = tuple[object, ...]
+
+
+def identity_of(card: ModelCard) -> Identity:
+    """Return what makes a card stand for the same model at the same place; what was learnt holds only as long as it does."""
+    return (
+        card.profile,
+        card.wire_name,
+        card.base_url,
+        card.local_path,
+        card.key,
+        card.effort_dialect,
+        card.effort_levels,
+        card.effort_overrides,
+    )
+
+
 class ModelState:
     """The mutable side of one model, owned by the event loop."""
 
-    def __init__(self, name: str, *, limit: int, queue: int) -> None:
-        self.name = name
-        self.slots = Slots(name, limit=limit, queue=queue)
+    def __init__(self, card: ModelCard, *, limit: int, queue: int) -> None:
+        self.name = card.id
+        self.slots = Slots(card.id, limit=limit, queue=queue)
+        self.calls = 0
+        self.failures = 0
+        self.last_error: str | None = None
+        self.forget(card)
+
+    def forget(self, card: ModelCard) -> None:
+        """Start afresh: nothing is known yet of the model that `card` stands for now. Slots and counts stay."""
+        self.identity = identity_of(card)
         self.breaker = breaker.CLOSED
         self.first_token_ms: float | None = None
         self.duration_ms: float | None = None
         self.tokens_per_s: float | None = None
         self.calibration = Calibration()
-        self.calls = 0
-        self.failures = 0
-        self.last_error: str | None = None
         self.effort_levels: tuple[str, ...] | None = None
         self.effort_overrides: dict[str, Any] | None = None
 
     def observe(self, *, first_token_ms: float | None, duration_ms: float, output_tokens: int) -> None:
-        """Take one success into the running means."""
-        self.first_token_ms = _mean(self.first_token_ms, first_token_ms)
+        """Take one success into the running means.
+
+        first_token_ms: None for an answer that came as a whole; then its duration counts: so long there was nothing to read.
+        """
+        self.first_token_ms = _mean(self.first_token_ms, duration_ms if first_token_ms is None else first_token_ms)
         self.duration_ms = _mean(self.duration_ms, duration_ms)
         generating_ms = duration_ms - (first_token_ms or 0.0)
         if output_tokens > 1 and generating_ms > 0:
@@ -59,7 +84,7 @@ class Runtime:
         """Return the model's state, made on first use."""
         found = self._states.get(card.id)
         if found is None:
-            found = self._states[card.id] = ModelState(card.id, limit=self._limit(card), queue=self._queue(card))
+            found = self._states[card.id] = ModelState(card, limit=self._limit(card), queue=self._queue(card))
         return found
 
     def find(self, model: str) -> ModelState | None:
@@ -67,12 +92,14 @@ class Runtime:
         return self._states.get(model)
 
     def configure(self, cards: dict[str, ModelCard], *, default_limit: int, default_queue: int) -> None:
-        """Apply new bounds after a reload and forget models that are gone and idle."""
+        """Apply new bounds after a reload; forget models that are gone and idle, and what was learnt of a name's former model."""
         self._default_limit, self._default_queue = default_limit, default_queue
         for name in list(self._states):
             state, card = self._states[name], cards.get(name)
             if card is not None:
                 state.slots.resize(limit=self._limit(card), queue=self._queue(card))
+                if state.identity != identity_of(card):
+                    state.forget(card)
             elif not state.slots.held and not state.slots.waiting:
                 del self._states[name]
 

@@ -7,6 +7,7 @@ by tool-call id, in memory, within bounds; a turn that is gone is simply not res
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import msgspec
 
@@ -72,9 +73,17 @@ class Turns:
             else b
             for b in message.blocks
         )
-        if not any(isinstance(b, Reasoning) for b in blocks):
-            blocks = (*(b for b in kept if isinstance(b, Reasoning)), *blocks)
+        thoughts = tuple(b for b in kept if isinstance(b, Reasoning))
+        shown = [b for b in blocks if isinstance(b, Reasoning)]
+        if not shown or (
+            _signed(thoughts) and not _signed(shown)
+        ):  # clients that show thinking return its text, not its signature
+            blocks = (*thoughts, *(b for b in blocks if not isinstance(b, Reasoning)))
         return msgspec.structs.replace(message, blocks=blocks) if blocks != message.blocks else message
+
+
+def _signed(thoughts: Iterable[Reasoning]) -> bool:
+    return any(b.signature is not None or b.data is not None for b in thoughts)
 
 
 def _size(blocks: tuple[Block, ...]) -> int:

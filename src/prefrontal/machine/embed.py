@@ -11,7 +11,7 @@ from prefrontal.chat.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from prefrontal.chat.request import ChatRequest, Message
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.record import RequestRecord
-from prefrontal.errors import CapabilityMissing, NoModelAvailable, PrefrontalError
+from prefrontal.errors import CapabilityMissing, InvariantBroken, NoModelAvailable, PrefrontalError
 from prefrontal.execute.call import Call
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.machine import Machine
@@ -20,7 +20,7 @@ from prefrontal.machine.run import Run
 from prefrontal.machine.states import State
 
 ROLE = "embedding"
-TOKEN_STAND_IN = "abcd "
+STAND_IN = "abcd "
 """What a token given by number weighs in an estimate: about one token of text."""
 
 
@@ -52,6 +52,9 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     except asyncio.CancelledError:
         machine.finish(run, "cancelled")
         raise
+    except BaseException as error:
+        machine.finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
+        raise
     return Embedded(response=response, record=_completed(machine, run, card))
 
 
@@ -81,6 +84,6 @@ def _cards(model: str, world: World) -> tuple[ModelCard, ...]:
 
 
 def _as_chat(request: EmbeddingsRequest) -> ChatRequest:
-    texts = [item if isinstance(item, str) else TOKEN_STAND_IN * len(item) for item in request.inputs]
+    texts = [item if isinstance(item, str) else STAND_IN * len(item) for item in request.inputs]
     message = Message(role="user", blocks=tuple([Text(text=text) for text in texts]), form="parts")
     return ChatRequest(model=request.model, messages=(message,), user=request.user, dialect="embeddings")

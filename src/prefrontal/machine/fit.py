@@ -8,11 +8,11 @@ from prefrontal.config.registry import Registry
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import CapabilityMissing, ContextTooLong
 from prefrontal.execute.runtime import Runtime
-from prefrontal.plan.musts import SPOKEN
+from prefrontal.plan.musts import SPOKEN, chats
 from prefrontal.plan.tokens import NEUTRAL, estimate_request
 
 SURE = 1.25
-"""An estimate refuses only when it is over the window by this factor; below that the engine decides, which counts exactly (assumed)."""
+"""An estimate refuses only when it is over the window by this factor; below that the engine, which counts, decides (assumed)."""
 
 CHARACTERS_PER_TOKEN_AT_LEAST = 0.5
 """No tokenizer makes more than two tokens of one character of common text (assumed); shorter input is not even estimated."""
@@ -55,8 +55,12 @@ def check_named(request: ChatRequest, card: ModelCard, registry: Registry, runti
     """Return when the model may take the request.
 
     Raises:
-        CapabilityMissing: the model is known not to read images, call tools, … ContextTooLong: the input is surely too long.
+        CapabilityMissing: the model is known not to chat, read images, call tools, … ContextTooLong: it surely does not fit.
     """
+    if not chats(card):
+        raise CapabilityMissing(
+            f"'{card.id}' makes embeddings and does not chat.", param="model", hint="POST /v1/embeddings takes it."
+        )
     for name in carried(request):
         if card.can(name) is False:
             able = sorted(c.id for c in registry.cards.values() if c.can(name) and c.enabled)[:5]

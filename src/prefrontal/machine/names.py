@@ -7,9 +7,11 @@ from typing import Literal
 
 import msgspec
 
+from prefrontal.chat.request import ChatRequest
 from prefrontal.config.registry import Registry
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import InvalidRequest, UnknownModel
+from prefrontal.machine.context import CallContext
 
 AUTO = "auto"
 REFLEX = "reflex"
@@ -22,6 +24,24 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     card: ModelCard | None = None
     role: str | None = None
     channel: str | None = None
+
+
+def asked_channel(request: ChatRequest, context: CallContext, channels: Collection[str]) -> str | None:
+    """Return the channel asked for in the body or a header, or None.
+
+    Raises:
+        InvalidRequest: there is no such channel.
+    """
+    for name, where in ((request.hints.channel, "x_prefrontal.channel"), (context.channel, "x-prefrontal-channel")):
+        if name:
+            return _known(name, channels, where)
+    return None
+
+
+def _known(name: str, channels: Collection[str], where: str) -> str:
+    if name not in channels:
+        raise InvalidRequest(f"There is no channel '{name}'.", param=where, hint=f"Known: {', '.join(sorted(channels))}.")
+    return name
 
 
 def read_name(name: str, registry: Registry, channels: Collection[str]) -> Asked:
@@ -38,12 +58,7 @@ def read_name(name: str, registry: Registry, channels: Collection[str]) -> Asked
     if name == REFLEX:
         return Asked(kind="reflex")
     if name.startswith("auto/"):
-        channel = name.removeprefix("auto/")
-        if channel not in channels:
-            raise InvalidRequest(
-                f"There is no channel '{channel}'.", param="model", hint=f"Known: {', '.join(sorted(channels))}."
-            )
-        return Asked(kind="auto", channel=channel)
+        return Asked(kind="auto", channel=_known(name.removeprefix("auto/"), channels, "model"))
     if name.startswith("role/"):
         role = name.removeprefix("role/")
         if role not in registry.roles:

@@ -8,17 +8,22 @@ from prefrontal.chat.request import text_of
 from prefrontal.machine.run import Run
 
 GENERIC_SYSTEM = re.compile(
-    r"(?:you are )?(?:a|an)? ?(?:helpful|friendly|useful|concise|smart|polite|,| |and|very)*(?:ai |chat )?(?:assistant|bot)[.! ]*",
-    re.I,
+    r"(?:you are )?(?:an?)? ?(?:helpful|friendly|useful|concise|smart|polite|and|very|[, ])*"
+    r"(?:ai |chat )?(?:assistant|bot)[.! ]*",
+    re.IGNORECASE,
 )
 """System prompts that say nothing a reflex would have to obey; many clients send one by default."""
+
+MODEL_ONLY = frozenset({"tools", "functions", "web_search_options", "modalities", "audio"})
+"""Unknown or unparsed fields that ask for what only a model can give: calls, sound, a search."""
 
 
 def reflex_text(run: Run) -> str | None:
     """Return the question a reflex may answer, or None when a model has to.
 
     A reflex reads one plain user message. It does not read a system prompt that says something, tools, images, a demanded output
-    format, several choices, or log-probabilities, and it is off when the caller, the channel or the configuration says so.
+    format, several choices, log-probabilities, or a demanded capability, and it is off when the caller, the channel or the
+    configuration says so.
     """
     request, config = run.request, run.world.config
     asked_for = run.asked is not None and run.asked.kind == "reflex"
@@ -28,7 +33,9 @@ def reflex_text(run: Run) -> str | None:
     if not asked_for and not (allowed and request.hints.reflex and run.asked is not None and run.asked.kind == "auto"):
         return None
     sampling = request.sampling
-    if request.tools or (sampling.n or 1) > 1 or sampling.logprobs:
+    if request.tools or (sampling.n or 1) > 1 or sampling.logprobs or request.hints.needs:
+        return None
+    if request.extra and any(request.extra.get(name) for name in MODEL_ONLY):
         return None
     if request.response_format is not None and request.response_format.kind != "text":
         return None

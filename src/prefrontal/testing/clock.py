@@ -142,12 +142,10 @@ class _Timeout:
                 self._number = self._clock._at(self._delay_s, self._expire)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> bool | None:
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._number is not None:
             self._clock._cancel(self._number)
-        return await self._inner.__aexit__(kind, error, tb)
+        await self._inner.__aexit__(kind, error, tb)
 
     def _expire(self) -> None:
         self._inner.reschedule(asyncio.get_running_loop().time())

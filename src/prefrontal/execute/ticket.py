@@ -1,0 +1,158 @@
+"""The way into a model and out again: breaker, slot, queue, and the settlement that every attempt gets exactly once."""
+
+from __future__ import annotations
+
+from prefrontal.chat.usage import Usage
+from prefrontal.clock import Clock
+from prefrontal.contracts.model import ModelCard
+from prefrontal.errors import PrefrontalError, ProviderOverloaded, ProviderTimeout
+from prefrontal.execute import breaker
+from prefrontal.execute.breaker import BreakerPolicy
+from prefrontal.execute.call import Call
+from prefrontal.execute.journal import Entry, Journal
+from prefrontal.execute.retry import classify
+from prefrontal.execute.runtime import ModelState, Runtime
+from prefrontal.plan.cost import cost_usd
+from prefrontal.plan.tokens import estimate_length, estimate_request
+
+LEARN_FIRST, LEARN_EVERY = 32, 16
+"""Token estimates learn from the first reports of a model and then from a sample: estimating costs time (assumed)."""
+
+
+class Ticket:
+    """One attempt on its way through a model. `seated`: it holds a slot. `settled`: its entry is closed and its slot is free."""
+
+    __slots__ = ("call", "entry", "journal", "seated", "settled", "state", "trial")
+
+    def __init__(self, call: Call, state: ModelState, entry: Entry, journal: Journal) -> None:
+        self.call = call
+        self.state = state
+        self.entry = entry
+        self.journal = journal
+        self.seated = False
+        self.settled = False
+        self.trial = False
+
+
+class Desk:
+    """Gives out tickets and settles them. All of its state is in the runtime."""
+
+    def __init__(self, *, runtime: Runtime, clock: Clock) -> None:
+        self._runtime = runtime
+        self._clock = clock
+
+    async def enter(self, call: Call, card: ModelCard, journal: Journal) -> Ticket:
+        """Return a ticket that holds a slot, waiting in the model's queue if need be.
+
+        Raises:
+            ProviderOverloaded: the breaker keeps requests away. LimitExceeded: the queue is full. ProviderTimeout: no slot came
+            free in time. In each case, and when cancelled, the attempt is settled and no slot is held.
+        """
+        state = self._runtime.state(card)
+        ticket = Ticket(call, state, journal.begin(card), journal)
+        self._check_breaker(ticket, card)
+        if not state.slots.try_take():
+            await self._queue(ticket)
+        ticket.seated = True
+        if state.breaker.opened_at is not None:
+            self._check_breaker(ticket, card)  # it may have opened, or sent out its one trial, while this one waited
+            state.breaker = breaker.started(state.breaker)
+            ticket.trial = True
+        state.calls += 1
+        return ticket
+
+    def settle(
+        self, ticket: Ticket, *, error: PrefrontalError | None = None, cancelled: bool = False, usage: Usage | None = None
+    ) -> None:
+        """Free the slot, close the entry, and tell the breaker how it ended. A second call does nothing."""
+        if ticket.settled:
+            return
+        ticket.settled = True
+        if ticket.seated:
+            ticket.state.slots.release()
+        entry = ticket.entry
+        entry.ended_ms = ticket.journal.elapsed_ms()
+        entry.error = error
+        entry.outcome = "cancelled" if cancelled else "error" if error is not None else "ok"
+        if usage is not None:
+            entry.usage = usage
+            entry.cost_usd = cost_usd(entry.card, usage, self._clock.now())
+        if ticket.seated:
+            self._tell(ticket, error, cancelled=cancelled)
+
+    def known_usage(self, ticket: Ticket, usage: Usage | None, characters: int) -> Usage:
+        """Return the reported usage, and learn from it; without one, an estimate marked as such."""
+        state, request = ticket.state, ticket.call.request
+        if usage is not None and usage.source == "reported":
+            if usage.input_tokens and (state.calls <= LEARN_FIRST or state.calls % LEARN_EVERY == 0):
+                estimated = estimate_request(request, state.calibration)
+                state.calibration = state.calibration.update(estimated, usage.input_tokens)
+            return usage
+        return Usage(
+            uncached_input_tokens=estimate_request(request, state.calibration),
+            output_tokens=estimate_length(characters, state.calibration),
+            source="estimated",
+        )
+
+    def _check_breaker(self, ticket: Ticket, card: ModelCard) -> None:
+        state, now = ticket.state, self._clock.monotonic()
+        if breaker.admits(state.breaker, now):
+            return
+        error = ProviderOverloaded(
+            f"Model '{card.id}' is left alone after repeated failures: {state.last_error or 'no reason noted'}",
+            model=card.id,
+            provider=card.provider or card.profile,
+            should_retry=False,
+            retry_after_s=round(breaker.reopens_in_s(state.breaker, now), 1),
+        )
+        if ticket.seated:
+            state.slots.release()
+            ticket.seated = False
+        self.settle(ticket, error=error)
+        raise error
+
+    async def _queue(self, ticket: Ticket) -> None:
+        state, journal, call = ticket.state, ticket.journal, ticket.call
+        before = self._clock.monotonic()
+        try:
+            async with self._clock.timeout(call.remaining_s(before, call.limits.timeouts.first_token_s)):
+                await state.slots.take(retry_after_s=max(1.0, round(state.queue_wait_ms() / 1000.0)))
+        except PrefrontalError as error:
+            self.settle(ticket, error=error)
+            raise
+        except TimeoutError as error:
+            text = f"No place at model '{state.name}' became free in time."
+            late = ProviderTimeout(text, model=state.name, details={"stage": "queue"})
+            self.settle(ticket, error=late)
+            raise late from error
+        except BaseException:
+            self.settle(ticket, cancelled=True)
+            raise
+        finally:
+            waited = self._clock.monotonic() - before
+            journal.waited_s += waited
+            ticket.entry.queued_ms = waited * 1000.0
+
+    def _tell(self, ticket: Ticket, error: PrefrontalError | None, *, cancelled: bool) -> None:
+        """Let the model's state learn from the end of an attempt that held a slot."""
+        state, entry = ticket.state, ticket.entry
+        if error is None and not cancelled:
+            state.breaker = breaker.succeeded(state.breaker)
+            began = entry.started_ms + entry.queued_ms
+            first = entry.first_token_ms
+            state.observe(
+                first_token_ms=None if first is None else first - began,
+                duration_ms=entry.ended_ms - began,
+                output_tokens=entry.usage.output_tokens,
+            )
+            return
+        if error is not None:
+            state.failures += 1
+            state.last_error = error.message
+            if classify(error).counts:
+                limits = ticket.call.limits.breaker
+                policy = BreakerPolicy(failures=limits.failures, window_s=limits.window_s, open_s=limits.open_s)
+                state.breaker = breaker.failed(state.breaker, self._clock.monotonic(), policy, trial=ticket.trial)
+                return
+        if ticket.trial:
+            state.breaker = breaker.abandoned(state.breaker)
