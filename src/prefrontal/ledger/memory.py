@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import msgspec
+
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.ledger.store import LedgerStatus, RecordFilter
 
@@ -31,9 +33,12 @@ class MemoryLedger:
         return self._records.get(record_id)
 
     async def find(self, wanted: RecordFilter) -> list[RequestRecord]:
-        """Return the matching records that are still kept, newest first."""
-        matching = [r for r in sorted(self._records.values(), key=lambda r: r.id, reverse=True) if _matches(r, wanted)]
-        return matching[: wanted.limit]
+        """Return the matching records that are still kept, newest first, without content."""
+        matching = sorted(filter(wanted.matches, self._records.values()), key=lambda r: r.id, reverse=True)
+        return [
+            record if record.content is None else msgspec.structs.replace(record, content=None)
+            for record in matching[: wanted.bounded_limit]
+        ]
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
         """Return the cost of the records that are still kept."""
@@ -48,14 +53,3 @@ class MemoryLedger:
 
     async def aclose(self) -> None:
         """Nothing to close."""
-
-
-def _matches(record: RequestRecord, wanted: RecordFilter) -> bool:
-    return (
-        (wanted.before is None or record.id < wanted.before)
-        and (wanted.since_s is None or record.started_s >= wanted.since_s)
-        and (wanted.model is None or record.model == wanted.model)
-        and (wanted.status is None or record.status == wanted.status)
-        and (wanted.answered_by is None or record.answered_by == wanted.answered_by)
-        and (wanted.channel is None or record.channel == wanted.channel)
-    )

@@ -6,43 +6,60 @@ import sqlite3
 
 from prefrontal.errors import StoreError
 
-MIGRATIONS: tuple[str, ...] = (
-    # Record ids sort by time, so the primary key serves time ranges too and no second index has to be kept.
-    """
-    CREATE TABLE records (
-        id TEXT PRIMARY KEY,
-        started_s REAL NOT NULL,
-        status TEXT NOT NULL,
-        answered_by TEXT NOT NULL,
-        requested_model TEXT NOT NULL,
-        model TEXT,
-        channel TEXT NOT NULL,
-        key_id TEXT,
-        input_tokens INTEGER NOT NULL,
-        output_tokens INTEGER NOT NULL,
-        cost_usd REAL,
-        duration_ms REAL NOT NULL,
-        body BLOB NOT NULL,
-        content BLOB
-    ) WITHOUT ROWID
-    """,
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        # What is searched and summed lies apart from the records' bodies: looking through a million rows reads 100 MB, not 4 GB.
+        # Ids sort by time, so the primary key also gives the newest first.
+        """
+        CREATE TABLE records (
+            id TEXT PRIMARY KEY,
+            started_s REAL NOT NULL,
+            status TEXT NOT NULL,
+            answered_by TEXT NOT NULL,
+            requested_model TEXT NOT NULL,
+            model TEXT,
+            channel TEXT NOT NULL,
+            key_id TEXT,
+            input_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            cost_usd REAL,
+            duration_ms REAL NOT NULL
+        ) WITHOUT ROWID
+        """,
+        # For what a model has cost since a moment, and for what is past its retention.
+        "CREATE INDEX records_by_time ON records (started_s, model, cost_usd)",
+        "CREATE TABLE bodies (id TEXT PRIMARY KEY, body BLOB NOT NULL, content BLOB)",
+    ),
 )
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the database to the newest form.
+    """Bring the database to the newest form. Processes that do so at the same moment wait for each other.
 
     Raises:
-        StoreError: it was written by a newer version of the program.
+        StoreError: it was written by a newer version of the program; nothing was changed.
+        sqlite3.Error: the file is not a database or cannot be written.
     """
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for number, statements in enumerate(MIGRATIONS[_version(connection) :], _version(connection) + 1):
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The database has format {version}; this program knows up to {len(MIGRATIONS)}.",
             hint="Use a newer version of prefrontal, or another records.path.",
         )
-    for number, statement in enumerate(MIGRATIONS[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
+    return int(version)

@@ -1,8 +1,14 @@
-"""The ledger on SQLite: WAL, one writer thread with group commit, readers beside it."""
+"""The ledger on SQLite: WAL, one writer thread with group commit, readers beside it.
+
+A process killed at any moment loses at most the last group (some 50 ms) and leaves a sound file. After a loss of power the last
+groups before it may be missing too: they are handed to the operating system, not waited for.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -18,10 +24,15 @@ from prefrontal.ledger.schema import migrate
 from prefrontal.ledger.store import LedgerStatus, RecordFilter
 from prefrontal.ledger.writer import Writer
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 NEAR = 0.9
 """Share of the queue's bound from which new work is refused, so that work in progress can still be settled (assumed)."""
+
+BUSY_S = 10.0
+"""How long a statement waits for another process that writes (assumed)."""
 
 CLOSE_S = 10.0
 """How long closing waits for the last group (assumed)."""
@@ -29,21 +40,26 @@ CLOSE_S = 10.0
 CLEANUP_S = 3600.0
 """How often records past their retention are deleted (assumed)."""
 
+SECONDS_PER_DAY = 86_400
+
 
 def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
-    """Open the database in WAL mode. `max_bytes` bounds the file, for tests of a full disk."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA busy_timeout = 10000")
-    if max_bytes is not None:
-        (page,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page)}")
+    """Open the database in WAL mode. `max_bytes` bounds the file, for tests of a full disk. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if max_bytes is not None:
+            (page,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page)}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
 class SqliteLedger:
-    """Request records in one SQLite file. One event loop owns it; other processes may read the file at any time."""
+    """Request records in one SQLite file. One process writes it; others may read it at any time, also through this class."""
 
     def __init__(
         self,
@@ -53,23 +69,34 @@ class SqliteLedger:
         queue_size: int = 10_000,
         retention_days: float | None = None,
         opener: Callable[[str], sqlite3.Connection] = connect,
+        free_bytes: Callable[[], int | None] | None = None,
     ) -> None:
+        """`opener` and `free_bytes` (what is free on the disk, None unknown) are seams for tests of a failing disk."""
         self._path = path
         self._clock = clock
         self.retention_days = retention_days
-        self._writer = Writer(lambda: opener(str(path)), bound=queue_size)
+        self._opener = opener
+        self._writer = Writer(
+            lambda: opener(str(path)), bound=queue_size, free_bytes=free_bytes or self._free_bytes, oldest_s=self._oldest_s
+        )
         self._read_lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
+        self._closed = False
         self._cleaned_at: float | None = None
         self._decoder = msgspec.json.Decoder(RequestRecord)
 
     def open(self) -> SqliteLedger:
-        """Create or migrate the file and start the writer. Raises StoreError when the file cannot be used."""
+        """Create or migrate the file and start the writer.
+
+        Raises:
+            StoreError: the file cannot be used: no permission, no space, not a database, or of a newer version.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = connect(str(self._path))
+            connection = self._opener(str(self._path))
             try:
                 migrate(connection)
+                _try_writing(connection)
             finally:
                 connection.close()
         except (sqlite3.Error, OSError) as error:
@@ -82,42 +109,68 @@ class SqliteLedger:
     def admit(self) -> None:
         """See `Ledger.admit`."""
         writer = self._writer
-        if len(writer.pending) >= writer.bound * NEAR:
+        if writer.problem is not None:
+            raise Overloaded(
+                f"Records cannot be written: {writer.problem}.",
+                retry_after_s=5.0,
+                hint="Free disk space or mend the database; no model was called.",
+            )
+        if writer.queued >= writer.bound * NEAR:
             raise Overloaded("Records are written more slowly than requests come in.", retry_after_s=1.0)
-        if not writer.writable:
-            raise Overloaded(f"Records cannot be written: {writer.last_error}.", retry_after_s=5.0, hint="Free disk space.")
 
     def put(self, record: RequestRecord) -> None:
         """See `Ledger.put`."""
         self._writer.put(record)
-        if self.retention_days is not None:
-            self._clean()
 
-    def _clean(self) -> None:
+    def _oldest_s(self) -> float | None:
+        """The Unix time before which records are to be deleted, once every `CLEANUP_S`; called on the writer's thread."""
+        days = self.retention_days
+        if days is None:
+            return None
         now = self._clock.monotonic()
-        if self._cleaned_at is None or now - self._cleaned_at >= CLEANUP_S:
-            self._cleaned_at = now
-            oldest_s = self._clock.now() - (self.retention_days or 0.0) * 86_400
-            self._writer.maintain("DELETE FROM records WHERE started_s < ?", (oldest_s,))
+        if self._cleaned_at is not None and now - self._cleaned_at < CLEANUP_S:
+            return None
+        self._cleaned_at = now
+        return self._clock.now() - days * SECONDS_PER_DAY
+
+    def _free_bytes(self) -> int | None:
+        try:
+            return shutil.disk_usage(self._path.parent).free
+        except OSError:
+            return None
 
     async def get(self, record_id: str) -> RequestRecord | None:
         """See `Ledger.get`."""
-        waiting = self._writer.pending.get(record_id)
+        waiting = self._writer.find(record_id)
         if waiting is not None:
-            return waiting
-        row = await self._read(lambda db: db.execute("SELECT body, content FROM records WHERE id = ?", (record_id,)).fetchone())
+            return self._whole(waiting.record, waiting.content)
+        query = "SELECT body, content FROM bodies WHERE id = ?"
+        row = await self._read(lambda db: db.execute(query, (record_id,)).fetchone())
         if row is None:
             return None
-        record = self._decoder.decode(row[0])
-        return record if row[1] is None else msgspec.structs.replace(record, content=msgspec.json.decode(row[1]))
+        try:
+            return self._whole(self._decoder.decode(row[0]), row[1])
+        except msgspec.DecodeError as error:
+            raise StoreError(f"The record {record_id} cannot be read: {error}.") from error
+
+    @staticmethod
+    def _whole(record: RequestRecord, content: bytes | None) -> RequestRecord:
+        return record if content is None else msgspec.structs.replace(record, content=msgspec.json.decode(content))
 
     async def find(self, wanted: RecordFilter) -> list[RequestRecord]:
-        """See `Ledger.find`."""
-        await self.flush()
-        clauses, values = _where(wanted)
-        query = f"SELECT body FROM records {clauses} ORDER BY id DESC LIMIT ?"  # noqa: S608 - clauses are constants of ours
-        rows = await self._read(lambda db: db.execute(query, (*values, wanted.limit)).fetchall())
-        return [self._decoder.decode(row[0]) for row in rows]
+        """See `Ledger.find`. Works with a full disk too: what waits in memory is listed with what is on disk."""
+        waiting = {record.id: record for record in self._writer.waiting()}  # before the disk is read, or some could be in neither
+        found = {record_id: record for record_id, record in waiting.items() if wanted.matches(record)}
+        where, values = _where(wanted)
+        query = f"SELECT r.id, b.body FROM records r JOIN bodies b ON b.id = r.id {where} ORDER BY r.id DESC LIMIT ?"  # noqa: S608 - `where` is made of constants
+        rows = await self._read(lambda db: db.execute(query, (*values, wanted.bounded_limit)).fetchall())
+        for record_id, body in rows:
+            if record_id not in waiting:
+                try:
+                    found[record_id] = self._decoder.decode(body)
+                except msgspec.DecodeError as error:
+                    log.warning("the record %s is left out of a listing: %s", record_id, error)
+        return [found[record_id] for record_id in sorted(found, reverse=True)[: wanted.bounded_limit]]
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
         """See `Ledger.spend_usd`."""
@@ -128,13 +181,20 @@ class SqliteLedger:
 
     async def flush(self) -> None:
         """See `Ledger.flush`."""
-        if not self._writer.pending:
+        if not self._writer.queued:
             return
         loop = asyncio.get_running_loop()
         future: asyncio.Future[str | None] = loop.create_future()
 
+        def settle(error: str | None) -> None:
+            if not future.done():
+                future.set_result(error)
+
         def done(error: str | None) -> None:
-            loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(error))
+            try:
+                loop.call_soon_threadsafe(settle, error)
+            except RuntimeError:  # the loop was closed while the writer still worked: nobody waits any more
+                log.debug("a flush ended after its loop")
 
         self._writer.on_flushed(done)
         error = await future
@@ -146,7 +206,7 @@ class SqliteLedger:
         writer = self._writer
         return LedgerStatus(
             writable=writer.writable,
-            queued=len(writer.pending),
+            queued=writer.queued,
             bound=writer.bound,
             written=writer.written,
             content_dropped=writer.content_dropped,
@@ -155,17 +215,27 @@ class SqliteLedger:
 
     async def aclose(self) -> None:
         """See `Ledger.aclose`."""
-        await asyncio.to_thread(self._writer.stop, CLOSE_S)
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.stop(CLOSE_S)
         with self._read_lock:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise StoreError("The ledger is closed.")
+
         def run() -> T:
             with self._read_lock:
                 if self._reader is None:
-                    self._reader = connect(str(self._path))
+                    self._reader = self._opener(str(self._path))
+                    self._reader.execute("PRAGMA query_only = ON")
                 return query(self._reader)
 
         try:
@@ -174,16 +244,25 @@ class SqliteLedger:
             raise StoreError(f"The ledger cannot be read: {error}.", retry_after_s=1.0) from error
 
 
+def _try_writing(connection: sqlite3.Connection) -> None:
+    """Raise sqlite3.Error now, and not at the first record, when the file is read-only. Changes nothing."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("ROLLBACK")
+
+
 def _where(wanted: RecordFilter) -> tuple[str, list[object]]:
     clauses: list[str] = []
     values: list[object] = []
     for clause, value in (
-        ("id < ?", wanted.before),
-        ("started_s >= ?", wanted.since_s),
-        ("model = ?", wanted.model),
-        ("status = ?", wanted.status),
-        ("answered_by = ?", wanted.answered_by),
-        ("channel = ?", wanted.channel),
+        ("r.id < ?", wanted.before),
+        # the plus keeps SQLite from sorting all records since then, where reading the newest first can stop at the limit
+        ("+r.started_s >= ?", wanted.since_s),
+        ("r.model = ?", wanted.model),
+        ("r.status = ?", wanted.status),
+        ("r.answered_by = ?", wanted.answered_by),
+        ("r.channel = ?", wanted.channel),
     ):
         if value is not None:
             clauses.append(clause)

@@ -8,6 +8,9 @@ import msgspec
 
 from prefrontal.contracts.record import RequestRecord
 
+MAX_LIMIT = 1000
+"""How many records one listing gives at most (assumed: some megabytes)."""
+
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which records to list, newest first. `before` is a record id (exclusive); `limit` in [1, 1000]; times are Unix seconds."""
@@ -20,9 +23,30 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     answered_by: str | None = None
     channel: str | None = None
 
+    @property
+    def bounded_limit(self) -> int:
+        """The limit brought into [1, 1000]."""
+        return max(1, min(MAX_LIMIT, self.limit))
+
+    def matches(self, record: RequestRecord) -> bool:
+        """Return whether `record` is one of those to list."""
+        return (
+            (self.before is None or record.id < self.before)
+            and (self.since_s is None or record.started_s >= self.since_s)
+            and (self.model is None or record.model == self.model)
+            and (self.status is None or record.status == self.status)
+            and (self.answered_by is None or record.answered_by == self.answered_by)
+            and (self.channel is None or record.channel == self.channel)
+        )
+
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The ledger's condition. queued: records not yet on disk. content_dropped: records whose content was left out to make room."""
+    """The ledger's condition.
+
+    writable: whether the last attempt to write worked and the disk has room. queued: records not yet on disk. bound: how many
+    may be. written: records written by this process. content_dropped: records whose content was left out to make room.
+    last_error: why it was not writable last, also when it is again.
+    """
 
     writable: bool = True
     queued: int = 0
@@ -33,30 +57,30 @@ class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger(Protocol):
-    """Keeps request records. `put` never blocks and never loses a settlement; `admit` says beforehand when it could not keep up."""
+    """Keeps request records. `put` never waits and never loses a settlement; `admit` says beforehand when it cannot keep up."""
 
     def admit(self) -> None:
-        """Return when there is room for one more request. Raises Overloaded (with retry-after) near the bound or with a full disk."""
+        """Return when there is room for one more request. Raises Overloaded near the bound or on a full disk."""
         ...
 
     def put(self, record: RequestRecord) -> None:
-        """Take a record for writing. Over the bound its content is dropped and counted, never the record."""
+        """Take a record for writing; one of the same id replaces the earlier. Over the bound its content is dropped, never it."""
         ...
 
     async def get(self, record_id: str) -> RequestRecord | None:
-        """Return a record by id, also one that is not on disk yet. Raises StoreError."""
+        """Return a record by id, with its content, also one that is not on disk yet. Raises StoreError."""
         ...
 
     async def find(self, wanted: RecordFilter) -> list[RequestRecord]:
-        """Return matching records without content, newest first; sees everything put before. Raises StoreError."""
+        """Return matching records without content, newest (highest id) first; sees everything put before. Raises StoreError."""
         ...
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
-        """Return the known cost since a moment of these models. Raises StoreError."""
+        """Return the known cost since a moment of these models; sees everything put before. Raises StoreError."""
         ...
 
     async def flush(self) -> None:
-        """Return when everything put before is on disk. Raises StoreError when that fails."""
+        """Return when everything put before is on disk. Raises StoreError when it fails; the records are kept and tried again."""
         ...
 
     def status(self) -> LedgerStatus:
@@ -64,5 +88,5 @@ class Ledger(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Write what is queued and close. Bounded in time."""
+        """Write what is queued and close; a second call does nothing. Bounded in time."""
         ...

@@ -1,4 +1,9 @@
-"""The one writer: a thread that takes records from a bounded queue and commits them in groups."""
+"""The one writer: a thread that takes records from a bounded queue and commits them in groups.
+
+Everything both threads touch is guarded by one lock, held only for steps that cannot block. A record is in `_queued`, then in
+`_writing`, and leaves that only after its commit. A record put again under the same id replaces the one that still waits, in
+its place; while the older one is being written it waits behind it, so the newest is always written last.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.ledger.rows import INSERT_BODY, INSERT_RECORD, Row, encode_content, to_rows
 
 log = logging.getLogger(__name__)
 
@@ -20,172 +28,276 @@ GROUP_MAX = 1000
 """Records in one transaction at most (assumed)."""
 
 RETRY_S = 0.5
-"""Pause after a failed commit, and how often a full disk is tried again (assumed)."""
+"""Pause after a failed commit, and how often a full disk is looked at again (assumed)."""
 
-INSERT = (
-    "INSERT OR REPLACE INTO records (id, started_s, status, answered_by, requested_model, model, channel, key_id, input_tokens,"
-    " output_tokens, cost_usd, duration_ms, body, content) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
+IDLE_S = 600.0
+"""How often an idle writer looks whether records are past their retention (assumed)."""
 
-Row = tuple[object, ...]
+EXPIRE_MAX = 500
+"""Records deleted in one transaction, so that deleting never holds up writing (assumed: a few milliseconds)."""
+
+CONTENT_BYTES = 64 * 1024 * 1024
+"""Stored content that may wait for the disk; beyond it content is dropped (assumed)."""
+
+MIN_FREE_BYTES = 1024 * 1024
+"""With less than this free, new work is refused, so that work in progress can be settled (assumed: hundreds of records)."""
+
+Done = Callable[[str | None], None]
 
 
-def to_row(record: RequestRecord, encoder: msgspec.json.Encoder) -> Row:
-    """Return the record as a row: the columns that are searched, the whole as JSON, the content apart."""
-    usage = record.usage
-    content = record.content
-    body = record if content is None else msgspec.structs.replace(record, content=None)
-    return (
-        record.id,
-        record.started_s,
-        record.status,
-        record.answered_by,
-        record.requested_model,
-        record.model,
-        record.channel,
-        record.key_id,
-        usage.input_tokens,
-        usage.output_tokens,
-        record.cost_usd,
-        record.duration_ms,
-        encoder.encode(body),
-        None if content is None else encoder.encode(content),
-    )
+class Waiting(NamedTuple):
+    """A record on its way to the disk. `number` counts the puts; content is JSON."""
+
+    number: int
+    record: RequestRecord
+    content: bytes | None
 
 
 class Writer:
-    """Owns the writing connection on its own thread. Records stay in `pending` until they are committed."""
+    """Owns the writing connection on its own thread. All methods may be called from any thread and return at once.
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, bound: int) -> None:
-        self._connect = connect
+    connect: opens the database. bound: how many records wait until content is dropped. free_bytes: what is free on the disk
+    (None: unknown). oldest_s: called now and then on the thread; returns the Unix time before which records are to be deleted.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        *,
+        bound: int,
+        free_bytes: Callable[[], int | None] = lambda: None,
+        oldest_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.bound = bound
-        self.pending: dict[str, RequestRecord] = {}
+        self.queued = 0  # records not yet on disk; changed under the lock, read by anybody
         self.written = 0
         self.content_dropped = 0
+        self.problem: str | None = None
         self.last_error: str | None = None
-        self.writable = True
-        self._wake = threading.Condition()
+        self._connect = connect
+        self._free_bytes = free_bytes
+        self._oldest_s = oldest_s
+        self._wake = threading.Condition(threading.Lock())
+        self._queued: dict[str, Waiting] = {}
+        self._writing: dict[str, Waiting] = {}
+        self._rows: list[tuple[Row, Row]] = []
+        self._content_bytes = 0
+        self._number = 0
+        self._waiters: list[tuple[int, Done]] = []
+        self._expire_before_s: float | None = None
         self._stopping = False
-        self._urgent = False
-        self._maintenance: list[tuple[str, tuple[object, ...]]] = []
-        self._waiters: list[tuple[int, Callable[[str | None], None]]] = []
-        self._put_count = 0
-        self._done_count = 0
+        self._stop_failures = 0
+        self._ended = False
+        self._encoder = msgspec.json.Encoder()
         self._thread = threading.Thread(target=self._run, name="prefrontal-ledger", daemon=True)
+
+    # -- for everybody -----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the thread."""
+        self._look_at_the_disk()
         self._thread.start()
 
+    @property
+    def writable(self) -> bool:
+        """Whether the last attempt worked and there is room for more."""
+        return self.problem is None
+
     def put(self, record: RequestRecord) -> None:
-        """Queue a record; called from the event loop only."""
-        if record.content is not None and len(self.pending) >= self.bound:
-            record = msgspec.structs.replace(record, content=None, content_dropped=True)
-            self.content_dropped += 1
-        was_empty = not self.pending
-        self.pending[record.id] = record
-        self._put_count += 1
-        if was_empty:
-            with self._wake:
+        """Queue a record. Over the bounds its content is dropped and counted, never the record."""
+        content = None
+        dropped = False
+        if record.content is not None:
+            content = encode_content(record.content)
+            dropped = content is None
+            record = msgspec.structs.replace(record, content=None)
+        with self._wake:
+            if content is not None and (self.queued >= self.bound or self._content_bytes + len(content) > CONTENT_BYTES):
+                content, dropped = None, True
+            if dropped:
+                self.content_dropped += 1
+                record = msgspec.structs.replace(record, content_dropped=True)
+            older = self._queued.get(record.id)
+            if older is None:
+                self.queued += 1
+            else:
+                self._content_bytes -= len(older.content or b"")
+            # one that replaces another keeps its number, or a flush that waits for the older would not wait for it
+            self._queued[record.id] = Waiting(self._number if older is None else older.number, record, content)
+            self._number += 1
+            self._content_bytes += len(content or b"")
+            ended = self._ended
+            if len(self._queued) == 1 or len(self._queued) == GROUP_MAX:
                 self._wake.notify()
+        if ended:
+            log.error("record %s came after the ledger was closed and is lost", record.id)
 
-    def on_flushed(self, done: Callable[[str | None], None]) -> None:
-        """Call `done(error)` (on the writer's thread) once everything put so far is committed or could not be."""
+    def find(self, record_id: str) -> Waiting | None:
+        """Return the newest version of a record that is not on disk yet."""
         with self._wake:
-            if not self.pending and not self._maintenance:
-                done(None)
+            return self._queued.get(record_id) or self._writing.get(record_id)
+
+    def waiting(self) -> list[RequestRecord]:
+        """Return the records not yet on disk, each id once, the newest version."""
+        with self._wake:
+            return [waiting.record for waiting in {**self._writing, **self._queued}.values()]
+
+    def on_flushed(self, done: Done) -> None:
+        """Call `done(error)` once, from whichever thread, when everything put so far is committed or could not be."""
+        with self._wake:
+            nothing = not self.queued
+            if not nothing and not self._ended and self._thread.is_alive():
+                self._waiters.append((self._number, done))
+                self._wake.notify()
                 return
-            self._waiters.append((self._put_count, done))
-            self._urgent = True
-            self._wake.notify()
-
-    def maintain(self, statement: str, parameters: tuple[object, ...]) -> None:
-        """Run a statement between two groups."""
-        with self._wake:
-            self._maintenance.append((statement, parameters))
-            self._wake.notify()
+        done(None if nothing else "the ledger is not open")
 
     def stop(self, timeout_s: float) -> bool:
-        """Write what is queued and end; return whether that worked in time."""
+        """Write what is queued and end; return whether all of it was written in time.
+
+        A disk that fails now is tried once more without content before the rest is given up.
+        """
         with self._wake:
             self._stopping = True
             self._wake.notify()
-        if self._thread.is_alive():
+        if self._thread.ident is not None:
             self._thread.join(timeout_s)
-        return not self._thread.is_alive() and not self.pending
+        with self._wake:
+            self._ended = True
+        return not self._thread.is_alive() and not self.queued
 
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        encoder = msgspec.json.Encoder()
         connection: sqlite3.Connection | None = None
-        while True:
-            with self._wake:
-                while not self.pending and not self._stopping and not self._maintenance:
-                    self._wake.wait()
-                if not self._stopping and not self._urgent:
-                    self._wake.wait(GROUP_S)
-                self._urgent = False
-                stopping = self._stopping
-                maintenance, self._maintenance = self._maintenance, []
-            group = list(self.pending.values())[:GROUP_MAX]
+        while self._next():
             try:
                 connection = connection or self._connect()
-                self._commit(connection, [to_row(record, encoder) for record in group], maintenance)
-            except sqlite3.Error as error:
+                self._write(connection)
+                self._expire(connection)
+                self._look_at_the_disk()
+            except Exception as error:  # noqa: BLE001 - the thread's edge: whatever happens, the records stay and are tried again
                 self._failed(error)
-                connection = self._reset(connection)
-                if stopping:
-                    break
-                with self._wake:
-                    self._wake.wait(RETRY_S)
-                continue
-            self._committed(group)
-            if stopping and not self.pending:
-                break
-        if connection is not None:
-            connection.close()
-
-    @staticmethod
-    def _commit(connection: sqlite3.Connection, rows: list[Row], maintenance: list[tuple[str, tuple[object, ...]]]) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        if rows:
-            connection.executemany(INSERT, rows)
-        for statement, parameters in maintenance:
-            connection.execute(statement, parameters)
-        connection.execute("COMMIT")
-
-    def _committed(self, group: list[RequestRecord]) -> None:
-        for record in group:
-            if self.pending.get(record.id) is record:
-                del self.pending[record.id]
-        self.written += len(group)
-        self._done_count += len(group)
-        if not self.writable:
-            log.warning("the ledger can be written again")
-        self.writable = True
-        self._answer_waiters(None)
-
-    def _failed(self, error: sqlite3.Error) -> None:
-        self.last_error = str(error)
-        if self.writable:
-            log.error("the ledger cannot be written: %s", error)
-        self.writable = False
-        self._answer_waiters(str(error))
-
-    def _answer_waiters(self, error: str | None) -> None:
+                _close(connection)
+                connection = None
+        _close(connection)
         with self._wake:
-            ready = [w for w in self._waiters if error is not None or not self.pending or w[0] <= self._done_count]
-            self._waiters = [w for w in self._waiters if w not in ready]
-        for _, done in ready:
-            done(error)
+            self._ended = True
+            waiters, self._waiters = self._waiters, []
+            lost = self.queued
+        if lost:
+            log.error("%d records could not be written before the end: %s", lost, self.last_error)
+        for _, done in waiters:
+            done(self.last_error or "the ledger is not open")
 
-    @staticmethod
-    def _reset(connection: sqlite3.Connection | None) -> sqlite3.Connection | None:
-        if connection is not None:
-            try:
-                connection.rollback()
-            except sqlite3.Error:
-                connection.close()
-                return None
-        return connection
+    def _next(self) -> bool:
+        """Wait for the next round; return False for the end."""
+        if self._expire_before_s is None:
+            self._expire_before_s = self._oldest_s()
+        with self._wake:
+            if self.problem is not None:
+                self._wake.wait_for(lambda: self._stopping, RETRY_S)
+            else:
+                self._wake.wait_for(self._has_work, IDLE_S)
+                self._wake.wait_for(self._in_a_hurry, GROUP_S)
+            if self._stopping and (not self.queued or self._stop_failures > 1):
+                return False
+            self._take()
+        return True
+
+    def _has_work(self) -> bool:
+        return bool(self._queued or self._writing or self._waiters or self._stopping or self._expire_before_s is not None)
+
+    def _in_a_hurry(self) -> bool:
+        return bool(self._waiters or self._stopping or len(self._queued) >= GROUP_MAX)
+
+    def _take(self) -> None:
+        """Move the oldest records into the group, unless one that failed still has to be written."""
+        if self._writing:
+            return
+        if len(self._queued) <= GROUP_MAX:
+            self._writing, self._queued = self._queued, {}
+            return
+        self._writing = dict(islice(self._queued.items(), GROUP_MAX))
+        for name in self._writing:
+            del self._queued[name]
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        """Commit the group. Only this thread changes `_writing`, so it is read here without the lock."""
+        group = self._writing
+        if group:
+            if not self._rows:
+                self._rows = [to_rows(record, content, self._encoder) for _, record, content in group.values()]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(INSERT_RECORD, [row for row, _ in self._rows])
+            connection.executemany(INSERT_BODY, [body for _, body in self._rows])
+            connection.execute("COMMIT")
+        with self._wake:
+            self.written += len(group)
+            self.queued -= len(group)
+            self._content_bytes -= sum([len(waiting.content or b"") for waiting in group.values()])
+            self._writing, self._rows = {}, []
+            first = next(iter(self._queued.values()), None)
+            reached = self._number if first is None else first.number
+            ready = [done for number, done in self._waiters if number <= reached]
+            self._waiters = [waiter for waiter in self._waiters if waiter[0] > reached]
+        for done in ready:
+            done(None)
+
+    def _expire(self, connection: sqlite3.Connection) -> None:
+        """Delete some of the records past their retention."""
+        before_s = self._expire_before_s
+        if before_s is None:
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        query = "SELECT id FROM records WHERE started_s < ? ORDER BY started_s LIMIT ?"
+        old = connection.execute(query, (before_s, EXPIRE_MAX)).fetchall()
+        connection.executemany("DELETE FROM bodies WHERE id = ?", old)
+        connection.executemany("DELETE FROM records WHERE id = ?", old)
+        connection.execute("COMMIT")
+        if len(old) < EXPIRE_MAX:
+            self._expire_before_s = None
+
+    def _look_at_the_disk(self) -> None:
+        """After a commit that worked: note whether there is room for the next ones."""
+        free = self._free_bytes()
+        if free is not None and free < MIN_FREE_BYTES:
+            self._trouble(f"only {free // 1024} KiB are free on the disk")
+        elif self.problem is not None:
+            self.problem = None
+            log.warning("the ledger can be written again")
+
+    def _failed(self, error: Exception) -> None:
+        self._trouble(str(error) if isinstance(error, sqlite3.Error | OSError) else f"{type(error).__name__}: {error}")
+        with self._wake:
+            waiters, self._waiters = self._waiters, []
+            if self._stopping:
+                self._stop_failures += 1
+                self._drop_content()
+        for _, done in waiters:
+            done(self.last_error)
+
+    def _trouble(self, text: str) -> None:
+        if self.problem is None:
+            log.error("the ledger cannot be written: %s", text)
+        self.problem = self.last_error = text
+
+    def _drop_content(self) -> None:
+        """Make the records as small as they can be: the last attempt before the end."""
+        for group in (self._writing, self._queued):
+            for name, waiting in group.items():
+                if waiting.content is not None:
+                    bare = msgspec.structs.replace(waiting.record, content_dropped=True)
+                    group[name] = Waiting(waiting.number, bare, None)
+                    self.content_dropped += 1
+        self._content_bytes = 0
+        self._rows = []
+
+
+def _close(connection: sqlite3.Connection | None) -> None:
+    """Close what may already be broken; an open transaction is rolled back by it."""
+    if connection is not None:
+        try:
+            connection.close()
+        except sqlite3.Error as error:
+            log.warning("closing the database: %s", error)

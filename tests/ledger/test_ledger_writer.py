@@ -1,0 +1,247 @@
+"""The writer thread under load: order, wake-ups, flushes and many threads at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefrontal.ledger import writer as writing
+from prefrontal.ledger.schema import migrate
+from prefrontal.ledger.sqlite import SqliteLedger, connect
+from prefrontal.ledger.writer import Writer
+from prefrontal.testing.ledger_contract import make_record
+
+Make = Callable[..., Writer]
+
+
+@pytest.fixture
+def make_writer(tmp_path: Path) -> Iterator[Make]:
+    made: list[Writer] = []
+    path = str(tmp_path / "w.db")
+    first = connect(path)
+    migrate(first)
+    first.close()
+
+    def build(*, opener: Callable[[str], sqlite3.Connection] = connect, **settings: Any) -> Writer:
+        made.append(Writer(lambda: opener(path), bound=settings.pop("bound", 10_000), **settings))
+        made[-1].start()
+        return made[-1]
+
+    yield build
+    for one in made:
+        assert one.stop(10.0)
+
+
+@pytest.fixture(autouse=True)
+def _threads_take_turns_often() -> Iterator[None]:
+    """A thousand times more switches between threads than usual, so that a race shows itself."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def flush(writer: Writer, timeout_s: float = 5.0) -> str | None:
+    """Wait for everything put so far; return the error."""
+    done = threading.Event()
+    said: list[str | None] = []
+
+    def settle(error: str | None) -> None:
+        said.append(error)
+        done.set()
+
+    writer.on_flushed(settle)
+    assert done.wait(timeout_s), "a flush was never answered"
+    return said[0]
+
+
+def stored(tmp_path: Path) -> dict[str, float | None]:
+    connection = sqlite3.connect(tmp_path / "w.db")
+    try:
+        return dict(connection.execute("SELECT id, cost_usd FROM records").fetchall())
+    finally:
+        connection.close()
+
+
+def test_a_record_put_while_the_writer_falls_asleep_is_written(make_writer: Make) -> None:
+    """No wake-up is lost: single records, each put at a random moment of the writer's round, reach the disk by themselves."""
+    writer = make_writer()
+    chance = random.Random(1)
+    for number in range(25):
+        writer.put(make_record(number))
+        deadline = time.monotonic() + 2.0
+        while writer.queued and time.monotonic() < deadline:
+            time.sleep(chance.random() * 0.002)
+        assert writer.queued == 0, f"record {number} was left lying"
+        time.sleep(chance.random() * 0.003)
+
+
+def test_records_of_many_threads_all_arrive(make_writer: Make, tmp_path: Path) -> None:
+    """Puts, flushes and lookups from several threads at once lose nothing and answer everybody."""
+    writer = make_writer()
+    failures: list[str] = []
+
+    def work(first: int) -> None:
+        for number in range(first, first + 300):
+            writer.put(make_record(number, cost_usd=1.0))
+            if number % 50 == 0:
+                error = flush(writer)
+                if error is not None or writer.find(f"req_{number:08d}") is not None:
+                    failures.append(f"{number}: {error}")
+            elif number % 7 == 0:
+                writer.waiting()
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(0, 4000, 1000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert flush(writer) is None
+    assert failures == []
+    assert len(stored(tmp_path)) == 1200
+    assert (writer.queued, writer.written) == (0, 1200)
+
+
+def test_the_newest_version_of_a_record_is_the_last_on_disk(make_writer: Make, tmp_path: Path) -> None:
+    """Put again and again under one id while it is being written, the last value stays."""
+    writer = make_writer()
+    for value in range(2000):
+        writer.put(make_record(value % 3, cost_usd=float(value)))
+        if value % 100 == 0:
+            time.sleep(0.002)
+    assert flush(writer) is None
+    assert stored(tmp_path) == {"req_00000000": 1998.0, "req_00000001": 1999.0, "req_00000002": 1997.0}
+
+
+def test_a_flush_waits_for_a_record_that_was_replaced_meanwhile(make_writer: Make, tmp_path: Path) -> None:
+    """Putting the same id again neither ends a flush too early nor keeps it waiting for ever."""
+    gate = threading.Event()
+
+    def opener(path: str) -> sqlite3.Connection:
+        gate.wait(5)
+        return connect(path)
+
+    writer = make_writer(opener=opener)
+    answered: list[tuple[str | None, int]] = []
+    ready = threading.Event()
+
+    def settle(error: str | None) -> None:
+        answered.append((error, len(stored(tmp_path))))
+        ready.set()
+
+    writer.put(make_record(1))
+    writer.on_flushed(settle)
+    writer.put(make_record(1, cost_usd=2.0))
+    writer.put(make_record(2))
+    assert not ready.wait(0.1)
+    gate.set()
+    assert ready.wait(5)
+    assert answered[0][0] is None
+    assert answered[0][1] >= 1
+
+
+def test_a_flush_is_answered_under_steady_load(make_writer: Make) -> None:
+    """It waits for what was put before it, not for the queue to be empty."""
+    writer = make_writer()
+    stop = threading.Event()
+
+    def load() -> None:
+        number = 0
+        while not stop.is_set():
+            writer.put(make_record(number))
+            writer.put(make_record(number % 10))
+            number += 1
+            time.sleep(0.0002)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert flush(writer, timeout_s=2.0) is None
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_records_are_committed_in_groups(make_writer: Make) -> None:
+    """A burst costs few commits, and a huge one is cut."""
+    commits: list[str] = []
+
+    def opener(path: str) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+        return connection
+
+    writer = make_writer(opener=opener)
+    for number in range(2 * writing.GROUP_MAX + 1):
+        writer.put(make_record(number))
+    assert flush(writer) is None
+    assert 3 <= len(commits) <= 5
+
+
+def test_a_commit_that_fails_half_way_leaves_no_half_group(make_writer: Make, tmp_path: Path) -> None:
+    """Rows and bodies come together or not at all, and the group is tried again as it was."""
+    broken = [True]
+
+    class Flaky(sqlite3.Connection):
+        def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:  # type: ignore[override]
+            if broken[0] and "bodies" in sql:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().executemany(sql, rows)
+
+    writer = make_writer(opener=lambda path: sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Flaky))
+    for number in range(5):
+        writer.put(make_record(number))
+    assert flush(writer) == "disk I/O error"
+    assert stored(tmp_path) == {}
+    assert (writer.writable, writer.queued) == (False, 5)
+    broken[0] = False
+    writer.put(make_record(9))
+    assert flush(writer) is None
+    assert len(stored(tmp_path)) == 6
+    assert (writer.writable, writer.queued, writer.written) == (True, 0, 6)
+
+
+def test_a_fault_of_our_own_does_not_end_the_thread(make_writer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised on the thread, the records stay and are tried again."""
+    sound = writing.to_rows
+    monkeypatch.setattr(writing, "to_rows", lambda *a: 1 / 0)
+    writer = make_writer()
+    writer.put(make_record(1))
+    assert "ZeroDivisionError" in (flush(writer) or "")
+    monkeypatch.setattr(writing, "to_rows", sound)
+    assert flush(writer) is None
+
+
+def test_a_flush_of_nothing_or_without_a_thread_is_answered_at_once(tmp_path: Path) -> None:
+    """Nobody waits for a writer that does not run."""
+    writer = Writer(lambda: connect(str(tmp_path / "x.db")), bound=10)
+    assert flush(writer, 0.1) is None
+    writer.put(make_record(1))
+    assert flush(writer, 0.1) == "the ledger is not open"
+    assert not writer.stop(0.1)
+
+
+async def test_a_flush_that_is_cancelled_harms_nobody(tmp_path: Path) -> None:
+    """The writer's answer comes to a future nobody waits for."""
+    from prefrontal.clock import SystemClock
+
+    ledger = SqliteLedger(tmp_path / "records.db", clock=SystemClock()).open()
+    ledger.put(make_record(1))
+    task = asyncio.create_task(ledger.flush())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await ledger.flush()
+    assert ledger.status().written == 1
+    await ledger.aclose()
