@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import signal
 import socket
@@ -16,6 +17,7 @@ import uvicorn
 
 import prefrontal.app.opening as opening
 from prefrontal.app.library import Prefrontal
+from prefrontal.clock import Clock
 from prefrontal.config.schema_service import Server
 from prefrontal.errors import ConfigError
 from prefrontal.serve.access import is_loopback
@@ -32,6 +34,13 @@ BACKLOG = 2048
 """Connections the kernel keeps while we are busy (specified: uvicorn's default)."""
 
 DRAIN_POLL_S = 0.05
+
+COLLECT_EVERY = (10_000, 20, 50)
+"""Thresholds of the garbage collector. Its own default of 700 objects looks at a request's data while it is in use, and again and
+again at what was loaded at start (measured: 0.04 ms of 0.30 ms a request)."""
+
+SETTLED_S = 10.0
+"""By then everything that is loaded in the background is there (assumed)."""
 
 Say = Callable[[str], None]
 
@@ -100,10 +109,26 @@ async def serve(
             log.warning("port %d is in use; listening on %d", server.port, port)
         if greet is not None:
             greet(pf, say)
+        collecting = asyncio.create_task(_spare_the_collector(pf.clock))
         try:
             await _run(site, sock, server)
         finally:
+            collecting.cancel()
             sock.close()
+
+
+async def _spare_the_collector(clock: Clock) -> None:
+    """Take what lives as long as the process out of the collector's sight, while this task is not cancelled."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECT_EVERY)
+    try:
+        gc.freeze()
+        await clock.sleep(SETTLED_S)
+        gc.freeze()
+        await asyncio.Event().wait()
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 async def _run(site: Site, sock: socket.socket, server: Server) -> None:
@@ -116,6 +141,7 @@ async def _run(site: Site, sock: socket.socket, server: Server) -> None:
         log_config=None,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # whom we trust by address is decided by the address that connects, never by what a header says
         date_header=True,
         timeout_keep_alive=max(1, round(server.idle_timeout_s)),
         backlog=BACKLOG,
