@@ -18,7 +18,7 @@ from prefrontal.providers.openai.completions import parse_completion_request, re
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.providers.openai.response import render_chat_response
 from prefrontal.serve.heads import dropped_header, first_headers, whole_headers
-from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Receive, Send, send_body
+from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Send, send_body
 from prefrontal.serve.watcher import Watcher
 
 
@@ -38,14 +38,13 @@ COMPLETIONS = Dialect(
 
 
 async def serve_chat(
-    pf: Prefrontal, dialect: Dialect, body: bytes, context: CallContext, extra: Headers, receive: Receive, send: Send
+    pf: Prefrontal, dialect: Dialect, body: bytes, context: CallContext, extra: Headers, watcher: Watcher, send: Send
 ) -> None:
     """Answer one request. Raises PrefrontalError while nothing was sent; afterwards errors travel inside the stream.
 
     A client that leaves cancels everything done for it; then nothing is sent and nothing raised.
     """
     request = dialect.parse(body)
-    watcher = Watcher(receive)
     try:
         with watcher:
             if request.stream:

@@ -8,16 +8,15 @@ from prefrontal.app.library import Prefrontal
 from prefrontal.machine.context import CallContext
 from prefrontal.providers.openai.embeddings import parse_embeddings_request, render_embeddings_response
 from prefrontal.serve.heads import whole_headers
-from prefrontal.serve.types import JSON_TYPE, Headers, Receive, Send, send_body
+from prefrontal.serve.types import JSON_TYPE, Headers, Send, send_body
 from prefrontal.serve.watcher import Watcher
 
 
 async def serve_embeddings(
-    pf: Prefrontal, body: bytes, context: CallContext, extra: Headers, receive: Receive, send: Send
+    pf: Prefrontal, body: bytes, context: CallContext, extra: Headers, watcher: Watcher, send: Send
 ) -> None:
     """Answer one request. Raises PrefrontalError before anything is sent."""
     request = parse_embeddings_request(body)
-    watcher = Watcher(receive)
     try:
         with watcher:
             done = await pf.embeddings(request, context)

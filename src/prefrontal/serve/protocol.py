@@ -1,10 +1,13 @@
-"""uvicorn's HTTP protocol with a bound on the request's head, which its parser does not have."""
+"""uvicorn's HTTP protocol with two things it lacks: a bound on the request's head, and word of a client that leaves."""
 
 from __future__ import annotations
 
+from asyncio import Transport
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from prefrontal.serve.watcher import EXTENSION, Leaving
 
 BODY = b'{"error":{"message":"The request head is too large.","type":"invalid_request_error","param":null,"code":null}}'
 TOO_LARGE = (
@@ -14,13 +17,25 @@ TOO_LARGE = (
 
 
 def bounded_protocol(max_header_bytes: int) -> type[HttpToolsProtocol]:
-    """Return a protocol class that refuses a head of more than `max_header_bytes` while it is still arriving."""
+    """Return a protocol class that refuses a head of more than `max_header_bytes` while it is still arriving.
+
+    Each request's scope carries the `Leaving` of its connection.
+    """
 
     class BoundedProtocol(HttpToolsProtocol):
         """Counts the bytes between the start of a message and the end of its head."""
 
         head_bytes = 0
         in_head = True
+        leaving: Leaving
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+            super().connection_made(transport)
+            self.leaving = Leaving(self.flow.resume_reading)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.leaving.left()
 
         def data_received(self, data: bytes) -> None:
             if self.in_head:
@@ -36,6 +51,7 @@ def bounded_protocol(max_header_bytes: int) -> type[HttpToolsProtocol]:
             self.in_head = True
             self.head_bytes = 0
             super().on_message_begin()
+            self.scope["extensions"] = {EXTENSION: self.leaving}  # type: ignore[dict-item]  # uvicorn takes extensions for mappings
 
         def on_headers_complete(self) -> Any:
             size = sum(len(name) + len(value) for name, value in self.headers)

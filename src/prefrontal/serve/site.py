@@ -23,6 +23,7 @@ from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
 from prefrontal.serve.routes import build_routes
 from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
+from prefrontal.serve.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
@@ -171,15 +172,15 @@ class _Started:
 
 
 async def _chat(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
-    await serve_chat(site.pf, CHAT, await site.body(scope, receive), context, extra, receive, send)
+    await serve_chat(site.pf, CHAT, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
 
 
 async def _completions(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
-    await serve_chat(site.pf, COMPLETIONS, await site.body(scope, receive), context, extra, receive, send)
+    await serve_chat(site.pf, COMPLETIONS, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
 
 
 async def _embeddings(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
-    await serve_embeddings(site.pf, await site.body(scope, receive), context, extra, receive, send)
+    await serve_embeddings(site.pf, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
 
 
 HOT = {"/v1/chat/completions": _chat, "/v1/completions": _completions, "/v1/embeddings": _embeddings}
