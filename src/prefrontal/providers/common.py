@@ -132,10 +132,14 @@ def apply_effort(body: dict[str, Any], effort: EffortFields, names: Mapping[str,
 
 
 def apply_profile(body: dict[str, Any], target: Target, report: Report) -> None:
-    """Add the profile's static fields and the card's extra body, then take out what the profile never sends."""
+    """Add the profile's static fields and the card's extra body, then rename and take out what the profile says."""
     for path, value in target.profile.static.items():
         set_path(body, path, value)
     body.update(target.card.extra_body or {})
+    for field, theirs in target.profile.rename.items():
+        if field in body:
+            body[theirs] = body.pop(field)
+            report.drop(field, f"Sent as {theirs}.", "translated")
     for field, reason in target.profile.drop.items():
         if pop_path(body, field):
             report.drop(field, reason)

@@ -46,7 +46,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     usage_shape: special accounting (``xai``: reasoning outside completion; ``deepseek``: cache hit fields; ``groq``; ``none`` …).
     structured_output: how a JSON schema is honoured (response_format, structured_outputs, format, output_config, gemini,
     json_object_only, none). output_cap_field: default name of the cap. drop: fields never sent, with the reason.
-    drop_message: fields of messages never sent, with the reason. think_tags: how tags in the text are read (``reasoning.py``):
+    rename: fields this engine knows by another name. drop_message: fields of messages never sent, with the reason. think_tags: how tags in the text are read (``reasoning.py``):
     ``off``, ``opened`` (``<think>`` at the start), ``unopened`` (also a closing tag alone, for models that always think).
     keep_signatures: whether thought signatures go along with tool calls (Gemini's OpenAI-compatible form; others reject them).
     load_shape: what the body of a load or unload call looks like (``model``, ``instance``, ``sleep``).
@@ -75,6 +75,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     developer_role: bool = False
     tool_choice_required: bool = True
     drop: dict[str, str] = {}
+    rename: dict[str, str] = {}
     drop_message: dict[str, str] = {}
     keep_signatures: bool = False
     think_tags: Literal["off", "opened", "unopened"] = "opened"

@@ -50,8 +50,13 @@ def finish_of(raw: object, *, called: bool) -> FinishReason | None:
 
 
 def finish_word(reason: FinishReason | None, raw: str | None) -> str | None:
-    """Return the word a client of this dialect knows; an answer ended by an error is incomplete, hence ``length``."""
-    return raw if raw in _WORDS else None if reason is None else _TO_WORD.get(reason, reason)
+    """Return the word a client of this dialect knows; an answer ended by an error is incomplete, hence ``length``.
+
+    The upstream's own word stays where it says the same as `reason`: Ollama, for one, says ``stop`` of a turn that calls tools.
+    """
+    if raw in _WORDS and (reason is None or _FINISH.get(raw) == reason):
+        return raw
+    return None if reason is None else _TO_WORD.get(reason, reason)
 
 
 def decode_answer(data: bytes | str) -> dict[str, Any]:
