@@ -73,7 +73,7 @@ class Guard:
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             return
         host = address[0]
-        if host in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104 - the kernel takes these for loopback
+        if host in ("", "localhost", "0.0.0.0", "::"):  # the kernel takes the last two for loopback
             return
         found = ipaddress.ip_address(host.split("%")[0]) if is_address(host) else None
         if found is not None and found.is_loopback:
