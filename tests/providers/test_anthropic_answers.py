@@ -24,7 +24,7 @@ from prefrontal.errors import (
     ProviderRejected,
     ProviderTimeout,
 )
-from prefrontal.providers.anthropic.client import render_messages_response
+from prefrontal.providers.anthropic.client_response import render_messages_response
 from prefrontal.providers.anthropic.provider import AnthropicProvider
 
 PROVIDER = AnthropicProvider()
@@ -154,24 +154,25 @@ def test_server_tools_are_kept_verbatim(target_of):
     raw = message() | {"content": [block]}
     answer = PROVIDER.parse_chat(ok(raw), target_of("anthropic"))
     assert answer.choices[0].blocks == (Opaque(dialect="anthropic", value=block),)
-    assert json.loads(render_messages_response(answer))["content"] == [block]
+    assert json.loads(render_messages_response(answer, id=answer.id, model=answer.model))["content"] == [block]
 
 
 def test_a_message_served_again_is_the_same_message(target_of):
     """Parse and render are inverse on whole answers, fields nobody knows included."""
     raw = thinking_turn() | {"stop_sequence": None, "container": None, "new_field": [1]}
     answer = PROVIDER.parse_chat(ok(raw), target_of("anthropic"))
-    served = json.loads(render_messages_response(answer))
+    served = json.loads(render_messages_response(answer, id=answer.id, model=answer.model))
     assert served == raw
     sdk.Message.model_validate(served)
 
 
 def test_an_answer_of_another_wire_is_served_as_a_message():
-    """Unsigned thinking has no form in a message and is left out; the SDK takes the rest."""
-    blocks = (Reasoning(text="hm"), Text(text="Hi"), ToolCall(id="c", name="f", arguments='{"a":1}'))
+    """Unsigned thinking is shown under a seal that says whose it is; the SDK takes it all."""
+    blocks = (Reasoning(text="hm", provider="deepseek"), Text(text="Hi"), ToolCall(id="c", name="f", arguments='{"a":1}'))
     answer = ChatResponse(id="x", model="gpt", choices=(Choice(blocks=blocks, finish_reason="tool_calls"),), usage=OURS)
-    found = sdk.Message.model_validate_json(render_messages_response(answer))
-    assert [block.type for block in found.content] == ["text", "tool_use"]
+    found = sdk.Message.model_validate_json(render_messages_response(answer, id=answer.id, model=answer.model))
+    assert [block.type for block in found.content] == ["thinking", "text", "tool_use"]
+    assert found.content[0].signature == "prefrontal:deepseek:"
     assert found.stop_reason == "tool_use"
     assert found.usage.output_tokens_details is not None
     assert found.usage.output_tokens_details.thinking_tokens == 3

@@ -15,6 +15,7 @@ import msgspec
 
 from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Reasoning, Refusal, Text, ToolCall, ToolResult
 from prefrontal.errors import CapabilityMissing
+from prefrontal.providers.anthropic.seals import seal, unseal
 from prefrontal.providers.common import Report, encode, image_type, loads
 
 DIALECT = "anthropic"
@@ -80,17 +81,17 @@ def _text(value: dict[str, Any]) -> Block:
 
 def _thinking(value: dict[str, Any]) -> Block:
     signature = value.get("signature")
-    known = ("thinking", "signature") if isinstance(signature, str) else ("thinking",)
-    return Reasoning(
-        text=_need(value, "thinking"),
-        signature=signature if isinstance(signature, str) else None,
-        provider=DIALECT,
-        extra=_rest(value, *known),
-    )
+    if not isinstance(signature, str):
+        return Reasoning(text=_need(value, "thinking"), provider=DIALECT, extra=_rest(value, "thinking"))
+    provider, own = unseal(signature) or (DIALECT, signature)
+    text = _need(value, "thinking")
+    return Reasoning(text=text, signature=own, provider=provider, extra=_rest(value, "thinking", "signature"))
 
 
 def _redacted(value: dict[str, Any]) -> Block:
-    return Reasoning(redacted=True, data=_need(value, "data"), provider=DIALECT, extra=_rest(value, "data"))
+    data = _need(value, "data")
+    provider, own = unseal(data) or (DIALECT, data)
+    return Reasoning(redacted=True, data=own, provider=provider, extra=_rest(value, "data"))
 
 
 def _tool_use(value: dict[str, Any], raw: str | None) -> Block:
@@ -176,11 +177,16 @@ _READERS: dict[str, Callable[[dict[str, Any]], Block]] = {
 
 
 class BlockWriter:
-    """Writes blocks for one request. `native`: the request came in this dialect, so its extras go back as they are."""
+    """Writes blocks for one request. `native`: the request came in this dialect, so its extras go back as they are.
 
-    def __init__(self, report: Report, *, native: bool) -> None:
+    `client`: what is written goes to a client, who must see the thinking of every provider, and not to the API, which takes
+    only its own.
+    """
+
+    def __init__(self, report: Report, *, native: bool, client: bool = False) -> None:
         self.report = report
         self.native = native
+        self.client = client
 
     def write(self, block: Block, role: str) -> dict[str, Any] | None:
         """Return the content block; None when it has no form here, which the report then says.
@@ -229,7 +235,9 @@ class BlockWriter:
         return self._extras({"type": "text", "text": block.text}, block.extra, "messages[].content")
 
     def _reasoning(self, block: Reasoning) -> dict[str, Any] | None:
-        if block.provider != DIALECT or not (block.redacted or block.signature is not None):
+        if self.client:
+            return shown_reasoning(block)
+        if block.provider != DIALECT or not (block.redacted or block.signature):
             reason = "thinking without this provider's signature cannot be sent back to it"
             self.report.drop("messages[].reasoning", reason)
             return None
@@ -310,3 +318,15 @@ class BlockWriter:
             return {"type": "text", "media_type": "text/plain", "data": base64.b64decode(data, validate=True).decode()}
         except (binascii.Error, ValueError):
             raise CapabilityMissing("A text document must be UTF-8 in base64.", param="messages[].content.file") from None
+
+
+def shown_reasoning(block: Reasoning) -> dict[str, Any]:
+    """Return thinking as a client sees it: this provider's as it is, any other's under a seal."""
+    own = block.provider == DIALECT
+    extra = (block.extra or {}) if own else {}
+    if block.redacted:
+        return {"type": "redacted_thinking", "data": block.data or "" if own else seal(block.provider, block.data), **extra}
+    out: dict[str, Any] = {"type": "thinking", "thinking": block.text}
+    if not own or block.signature is not None:
+        out["signature"] = block.signature if own else seal(block.provider, block.signature)
+    return {**out, **extra}

@@ -10,13 +10,11 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.chat.blocks import Refusal, Text, ToolResult
+from prefrontal.chat.blocks import Text, ToolResult
 from prefrontal.chat.request import NO_HINTS, ChatRequest, Message, ResponseFormat, Role, Sampling, Tool, ToolChoice
-from prefrontal.chat.response import ChatResponse
 from prefrontal.errors import InvalidRequest
-from prefrontal.providers.anthropic.blocks import DIALECT, BlockWriter, Malformed, parse_blocks, raw_inputs
-from prefrontal.providers.anthropic.request import common_fields, format_of
-from prefrontal.providers.anthropic.response import STOP_REASONS, usage_object
+from prefrontal.providers.anthropic.blocks import DIALECT, Malformed, parse_blocks, raw_inputs
+from prefrontal.providers.anthropic.request import BETAS, common_fields, format_of
 from prefrontal.providers.common import Report, encode, loads
 from prefrontal.providers.hints import FIELD, parse_hints
 
@@ -34,8 +32,8 @@ class _RawBody(msgspec.Struct):
 _RAW_BODY = msgspec.json.Decoder(_RawBody)
 
 
-def parse_messages_request(body: bytes) -> ChatRequest:
-    """Return the request in a Messages body.
+def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest:
+    """Return the request in a Messages body. `betas`: the header ``anthropic-beta``, which goes along as a field of that name.
 
     Raises:
         InvalidRequest: not a JSON object, or a field of a wrong type; `param` is its path.
@@ -55,6 +53,8 @@ def parse_messages_request(body: bytes) -> ChatRequest:
     effort, response_format = _output_config(rest)
     user, metadata = _metadata(rest)
     cap = _take(rest, "max_tokens", int, "an integer")
+    if betas is not None:
+        rest[BETAS] = betas
     return ChatRequest(
         model=model,
         messages=messages,
@@ -89,7 +89,7 @@ def render_messages_body(request: ChatRequest) -> bytes:
     if request.max_output_tokens is not None:
         body["max_tokens"] = request.max_output_tokens
     native = request.dialect == DIALECT
-    body |= common_fields(request, Report(), native=native)
+    body |= common_fields(request, Report(), native=native, client=True)
     extra = dict(request.extra or {}) if native else {}
     config = dict(extra.pop("output_config", None) or {})
     had = native and "output_config" in (request.extra or {})
@@ -104,28 +104,6 @@ def render_messages_body(request: ChatRequest) -> bytes:
     if request.stream_given:
         body["stream"] = request.stream
     return encode({**extra, **body})
-
-
-def render_messages_response(response: ChatResponse) -> bytes:
-    """Return the answer as a Message; one that came over this wire comes back with its own fields."""
-    own = dict((response.extra or {}).get(DIALECT) or {})
-    choice = response.choices[0] if response.choices else None
-    writer = BlockWriter(Report(), native=True)
-    blocks = [block for block in (choice.blocks if choice else ()) if not (isinstance(block, Refusal) and "stop_details" in own)]
-    finish = choice.finish_reason if choice else None
-    stop = choice.raw_finish if choice and own and choice.raw_finish else STOP_REASONS.get(finish or "", "end_turn")
-    usage = {**usage_object(response.usage), **(own.pop("usage", None) or {})}
-    out = {
-        "id": response.id,
-        "type": "message",
-        "role": "assistant",
-        "model": response.model,
-        "content": [part for block in blocks if (part := writer.write(block, "assistant")) is not None],
-        "stop_reason": stop,
-        "stop_sequence": None,
-        "usage": usage,
-    }
-    return encode({**out, **own})
 
 
 def _take(rest: dict[str, Any], name: str, kind: type, expected: str) -> Any:

@@ -9,7 +9,7 @@ from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.wire import WireRequest, WireResponse
 from prefrontal.errors import ProviderError
 from prefrontal.providers.anthropic.blocks import DIALECT
-from prefrontal.providers.anthropic.request import upstream_body
+from prefrontal.providers.anthropic.request import BETAS, upstream_body
 from prefrontal.providers.anthropic.response import parse_count, parse_error, parse_message, parse_model, parse_models
 from prefrontal.providers.anthropic.stream import AnthropicStream
 from prefrontal.providers.base import Found, StreamParser, Target
@@ -31,7 +31,7 @@ class AnthropicProvider:
         report = Report()
         body = upstream_body(request, target, effort, report, stream=stream)
         path = (target.profile.paths.stream if stream else None) or target.profile.paths.chat
-        return wire_request(target, path, body, defaults=VERSION, dropped=report.dropped)
+        return wire_request(target, path, body, defaults=_heads(request), dropped=report.dropped)
 
     def parse_chat(self, response: WireResponse, target: Target) -> ChatResponse:
         """Return the answer."""
@@ -61,7 +61,7 @@ class AnthropicProvider:
         report = Report()
         body = upstream_body(request, target, EffortFields(dialect=target.card.effort_dialect), report, stream=False)
         counted = {key: body[key] for key in _COUNTED if key in body}
-        return wire_request(target, path, counted, defaults=VERSION, dropped=report.dropped)
+        return wire_request(target, path, counted, defaults=_heads(request), dropped=report.dropped)
 
     def parse_count(self, response: WireResponse, target: Target) -> int:
         """Return the count."""
@@ -93,3 +93,9 @@ class AnthropicProvider:
     def render_load(self, target: Target, *, load: bool) -> WireRequest | None:
         """The API loads its models itself."""
         return None
+
+
+def _heads(request: ChatRequest) -> dict[str, str]:
+    """Return the headers of the wire: its version, and the betas a client of this dialect asked for."""
+    betas = (request.extra or {}).get(BETAS) if request.dialect == DIALECT else None
+    return VERSION if betas is None else {**VERSION, BETAS: str(betas)}

@@ -19,6 +19,9 @@ ASSUMED_MAX_TOKENS = 4096
 MIN_BUDGET_TOKENS = 1024
 """Specified: the least ``budget_tokens`` the API takes."""
 
+BETAS = "anthropic-beta"
+"""The extra field in which a request carries that header of its client; to this wire it goes as the header again."""
+
 NAMES = {"stop": "stop_sequences", "user": "metadata.user_id", "parallel_tool_calls": "tool_choice.disable_parallel_tool_use"}
 _MODES = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
 _UNKNOWN_SAMPLING = ("min_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs")
@@ -37,7 +40,8 @@ def upstream_body(request: ChatRequest, target: Target, effort: EffortFields, re
         body["stream"] = True
     if native:
         for key, value in (request.extra or {}).items():
-            body.setdefault(key, value)
+            if key != BETAS:
+                body.setdefault(key, value)
     else:
         _drop_foreign(request, report)
     apply_effort(body, effort, NAMES)
@@ -46,12 +50,14 @@ def upstream_body(request: ChatRequest, target: Target, effort: EffortFields, re
     return body
 
 
-def common_fields(request: ChatRequest, report: Report, *, native: bool, suffix: str | None = None) -> dict[str, Any]:
+def common_fields(
+    request: ChatRequest, report: Report, *, native: bool, suffix: str | None = None, client: bool = False
+) -> dict[str, Any]:
     """Return the fields that clients and upstreams share: turns, tools, stops, sampling, metadata."""
     if suffix:
         request = msgspec.structs.replace(request, messages=with_suffix(request.messages, suffix))
     body: dict[str, Any] = {}
-    system, turns = render_turns(request, report, native=native)
+    system, turns = render_turns(request, report, native=native, client=client)
     if system is not None:
         body["system"] = system
     body["messages"] = turns

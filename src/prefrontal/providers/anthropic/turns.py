@@ -12,14 +12,16 @@ from prefrontal.providers.common import Report
 Content = str | list[dict[str, Any]]
 
 
-def render_turns(request: ChatRequest, report: Report, *, native: bool) -> tuple[Content | None, list[dict[str, Any]]]:
+def render_turns(
+    request: ChatRequest, report: Report, *, native: bool, client: bool = False
+) -> tuple[Content | None, list[dict[str, Any]]]:
     """Return the system prompt (None: there is none) and the turns.
 
     `native`: the request came in this dialect and goes back turn by turn. Otherwise instructions move to ``system``, tool
     results and what follows them become one user turn, and neighbours of the same role are merged: engines behind this wire
     fill chat templates that want the roles to alternate. Raises CapabilityMissing.
     """
-    writer = BlockWriter(report, native=native)
+    writer = BlockWriter(report, native=native, client=client)
     if native:
         return _native(request, writer)
     system: list[dict[str, Any]] = []
