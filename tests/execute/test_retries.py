@@ -168,8 +168,10 @@ async def test_an_answer_that_is_none_falls_back(bench: Any, wire: Any, mode: st
         "cut": [ProviderCut("gone")],
         "garbage": [b"<html>nonsense</html>\n\n"],
         "empty": [],
-        "wrong": [b'data: {"unexpected": true}\n\ndata: [DONE]\n\n' if mode == "stream" else b'{"unexpected": true}'],
+        "wrong": [b'{"unexpected": true}'],
     }[fault]
+    if fault == "wrong" and mode == "stream":  # the opening is as it should be, and then comes neither a token nor a finish
+        parts = [wire.event({"role": "assistant", "content": ""}), b'data: {"unexpected": true}\n\n', wire.done]
     first = bench.model("a", wire.step(parts=parts))
     second = bench.model("b", wire.answer("good", mode))
     assert await bench.ask(bench.call(first, second, limits={"retries": {"attempts": 1}}), mode) == "good"

@@ -21,7 +21,7 @@ async def hold_opening(live: LiveStream, bounds: Opening) -> list[Chunk]:
     Nothing of it has been shown, so a failure here may still fall back to another model.
 
     Raises:
-        ProviderError: the upstream failed; ProviderMisbehaved when it sent nothing at all.
+        ProviderError: the upstream failed; ProviderMisbehaved when it ended without a token and without saying why.
     """
     held: list[Chunk] = []
     size = 0
@@ -31,7 +31,7 @@ async def hold_opening(live: LiveStream, bounds: Opening) -> list[Chunk]:
         size += sum(len(chunk.text) + len(chunk.reasoning) + CHUNK_OVERHEAD_BYTES for chunk in chunks)
         if live.entry.first_token_ms is not None:
             break
-    if live.ended and not held:
+    if live.ended and live.entry.first_token_ms is None and live.entry.finish_reason is None:
         raise ProviderMisbehaved(f"Model '{live.entry.card.id}' sent an empty answer.")
     return held
 
