@@ -44,6 +44,13 @@ def test_one_byte_at_a_time() -> None:
     assert decode([STREAM[i : i + 1] for i in range(len(STREAM))]) == decode([STREAM]) == EVENTS
 
 
+def test_one_event_a_piece() -> None:
+    """Pieces that are whole events, as paced streams bring them, give what one piece gives, pending names and lines included."""
+    pieces = [b"data: a\n\n", b"data: b\n\n", b"event: n\n", b"data: c\n\n", b"data: d\n", b"data: e\n\n", b"data: f\n\n"]
+    expected = [Event(None, "a"), Event(None, "b"), Event("n", "c"), Event(None, "d\ne"), Event(None, "f")]
+    assert decode(pieces) == decode([b"".join(pieces)]) == expected
+
+
 def test_an_event_name_without_data_is_no_event_and_does_not_leak() -> None:
     """A name alone dispatches nothing, and does not name the next event."""
     assert decode([b"event: a\n\ndata: x\n\n"]) == [Event(None, "x")]

@@ -244,6 +244,11 @@ class StreamReader:
     def __init__(self, mode: TagMode) -> None:
         self._splitter = TagSplitter(mode)
 
+    @property
+    def passing(self) -> bool:
+        """Whether the text of all deltas to come is text as it stands."""
+        return self._splitter.passing
+
     def read(self, delta: dict[str, Any]) -> Read:
         """Return what a delta adds, tags taken out of its text."""
         read = read_fields(delta)

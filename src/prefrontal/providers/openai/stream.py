@@ -9,6 +9,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import ProviderCut, ProviderError, ProviderMisbehaved
 from prefrontal.providers.common import loads
 from prefrontal.providers.openai.faults import classify, fault_of
+from prefrontal.providers.openai.repeat import Repeat
 from prefrontal.providers.openai.response import decode_answer, finish_of
 from prefrontal.providers.openai.usage import parse_usage, unknown_fields
 from prefrontal.providers.profile import Profile
@@ -53,6 +54,7 @@ class OpenAIStreamParser:
         self._head: tuple[Any, Any, Any] = (None, None, None)
         self._plain: bytearray | None = None
         self._begun = False
+        self._repeat = Repeat()
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks that `data` completes. Raises ProviderError: an error event, or bytes not of this wire."""
@@ -110,6 +112,11 @@ class OpenAIStreamParser:
             return
         if not data or data.isspace():
             return
+        if event.event is None:
+            again = self._repeat.read(data)
+            if again is not None:
+                chunks.append(again)
+                return
         raw = decode_answer(data)
         choices = raw.get("choices")
         if choices is None or event.event == "error":
@@ -125,6 +132,8 @@ class OpenAIStreamParser:
             chunk = self._read_choice(choice, raw, top)
             chunks.append(chunk)
             top = {}
+        if len(choices) == 1 and event.event is None and self._choices[chunk.choice].reader.passing:
+            self._repeat.learn(data, chunk)
         if not choices and top:
             chunks.append(Chunk(**self._identity(raw), usage=top.get("usage"), extra=top.get("extra")))
 
@@ -145,6 +154,7 @@ class OpenAIStreamParser:
         if head == self._head:
             return {}
         self._head = head
+        self._repeat.forget()
         id_, model, created = head
         return {
             "id": id_ if isinstance(id_, str) else None,
