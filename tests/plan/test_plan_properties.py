@@ -105,7 +105,7 @@ def snapshots(draw: st.DrawFn) -> PlanInputs:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(snapshots())
 def test_a_plan_is_total_deterministic_and_never_takes_a_model_that_cannot_serve(inputs: PlanInputs) -> None:
     """Over random registries: the same plan twice, only able models in it, every model listed, or one of three errors."""
@@ -135,7 +135,7 @@ def test_a_plan_is_total_deterministic_and_never_takes_a_model_that_cannot_serve
     assert msgspec.json.decode(msgspec.json.encode(plan), type=type(plan)) == plan
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(snapshots(), st.randoms(use_true_random=False))
 def test_the_order_of_the_registry_does_not_matter(inputs: PlanInputs, random: Any) -> None:
     """Shuffling the models changes neither the choice nor the fallbacks."""

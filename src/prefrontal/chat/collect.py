@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefrontal.chat.blocks import Block, Reasoning, Refusal, Text, ToolCall
-from prefrontal.chat.response import ChatResponse, Choice, Chunk, FinishReason
+from prefrontal.chat.response import ChatResponse, Choice, Chunk, FinishReason, ToolCallDelta
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 
 
-class _Pieces:
-    """One choice being put together; blocks close when another kind of piece follows."""
+class _Call:
+    """One tool call being put together."""
+
+    __slots__ = ("arguments", "id", "name", "signature")
 
     def __init__(self) -> None:
-        self.blocks: list[Block | int] = []  # a number stands for the call of that index, at the place it began
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+        self.signature: str | None = None
+
+    def add(self, delta: ToolCallDelta) -> None:
+        self.id = delta.id or self.id
+        self.name = delta.name or self.name
+        self.arguments.append(delta.arguments)
+        self.signature = delta.signature or self.signature
+
+    def block(self) -> ToolCall:
+        return ToolCall(id=self.id, name=self.name, arguments="".join(self.arguments), signature=self.signature)
+
+
+class _Pieces:
+    """One choice being put together; a block closes when another kind of piece follows."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block | _Call] = []  # a call stands where it began, also when its arguments come later
+        self.calls: dict[int, _Call] = {}
         self.kind = ""
         self.text: list[str] = []
-        self.calls: dict[int, tuple[str, str, list[str], str | None]] = {}
         self.finish: FinishReason | None = None
         self.raw_finish: str | None = None
-        self.logprobs: list[object] = []
+        self.logprobs: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {}
 
     def add(self, kind: str, text: str) -> None:
         if kind != self.kind:
@@ -26,18 +50,46 @@ class _Pieces:
         self.text.append(text)
 
     def close(self, signature: str | None = None, provider: str | None = None) -> None:
-        text = "".join(self.text)
-        if self.kind == "text" and text:
-            self.blocks.append(Text(text=text))
-        elif self.kind == "reasoning" and (text or signature):
-            self.blocks.append(Reasoning(text=text, signature=signature, provider=provider))
-        elif self.kind == "refusal" and text:
-            self.blocks.append(Refusal(text=text))
+        block = self._open(signature, provider)
+        if block is not None:
+            self.blocks.append(block)
         self.kind, self.text = "", []
+
+    def _open(self, signature: str | None = None, provider: str | None = None) -> Block | None:
+        text = "".join(self.text)
+        if self.kind == "reasoning" and (text or signature):
+            return Reasoning(text=text, signature=signature, provider=provider)
+        if not text:
+            return None
+        return Text(text=text) if self.kind == "text" else Refusal(text=text)
+
+    def call(self, delta: ToolCallDelta) -> None:
+        call = self.calls.get(delta.index)
+        if call is None:
+            self.close()
+            call = self.calls[delta.index] = _Call()
+            self.blocks.append(call)
+        call.add(delta)
+
+    def choice(self, index: int) -> Choice:
+        """The choice so far; more may still be added."""
+        last = self._open()
+        blocks = [block.block() if isinstance(block, _Call) else block for block in self.blocks]
+        return Choice(
+            index=index,
+            blocks=tuple(blocks) if last is None else (*blocks, last),
+            finish_reason=self.finish,
+            raw_finish=self.raw_finish,
+            logprobs=dict(self.logprobs) or None,
+            extra=dict(self.extra) or None,
+        )
 
 
 class Collector:
-    """Takes chunks, gives the `ChatResponse` they add up to."""
+    """Takes chunks, gives the `ChatResponse` they add up to: however an answer was cut into chunks, it is the same.
+
+    Neighbouring texts, and neighbouring thoughts without a signature between them, are one block.
+    """
 
     def __init__(self) -> None:
         self._choices: dict[int, _Pieces] = {}
@@ -45,6 +97,7 @@ class Collector:
         self._model = ""
         self._created_s = 0
         self._usage: Usage = UNKNOWN_USAGE
+        self._extra: dict[str, Any] = {}
 
     def add(self, chunk: Chunk) -> None:
         """Take one chunk."""
@@ -53,56 +106,63 @@ class Collector:
         self._created_s = chunk.created_s or self._created_s
         if chunk.usage is not None:
             self._usage = chunk.usage
+        if chunk.extra:
+            self._add_extra(chunk.choice, chunk.extra)
         if not (chunk.has_token or chunk.finish_reason or chunk.signature or chunk.role or chunk.logprobs):
             return
-        pieces = self._choices.setdefault(chunk.choice, _Pieces())
-        self._add_tokens(pieces, chunk)
+        pieces = self._pieces(chunk.choice)
+        _add_tokens(pieces, chunk)
         if chunk.finish_reason is not None:
             pieces.finish, pieces.raw_finish = chunk.finish_reason, chunk.raw_finish
         if chunk.logprobs:
-            pieces.logprobs.extend(chunk.logprobs.get("content") or ())
+            _merge(pieces.logprobs, chunk.logprobs)
 
-    @staticmethod
-    def _add_tokens(pieces: _Pieces, chunk: Chunk) -> None:
-        if chunk.reasoning:
-            pieces.add("reasoning", chunk.reasoning)
-        if chunk.signature:
-            if pieces.kind != "reasoning":
-                pieces.close()
-                pieces.kind = "reasoning"
-            pieces.close(chunk.signature, chunk.provider)
-        if chunk.redacted:
-            pieces.close()
-            pieces.blocks.append(Reasoning(redacted=True, data=chunk.redacted, provider=chunk.provider))
-        if chunk.text:
-            pieces.add("text", chunk.text)
-        if chunk.refusal:
-            pieces.add("refusal", chunk.refusal)
-        for delta in chunk.tool_calls:
-            if delta.index not in pieces.calls:
-                pieces.close()
-                pieces.blocks.append(delta.index)
-            name, call_id, arguments, signature = pieces.calls.get(delta.index, ("", "", [], None))
-            arguments.append(delta.arguments)
-            pieces.calls[delta.index] = (delta.name or name, delta.id or call_id, arguments, delta.signature or signature)
+    def _pieces(self, index: int) -> _Pieces:
+        return self._choices.setdefault(index, _Pieces())
+
+    def _add_extra(self, index: int, extra: dict[str, Any]) -> None:
+        """Keep unknown fields where a whole answer has them; events of a dialect that have no such place are left out."""
+        for key, value in extra.items():
+            if key == "choice":
+                _merge(self._pieces(index).extra, value)
+            elif key == "delta":
+                _merge(self._pieces(index).extra.setdefault("message", {}), value)
+            elif key == "usage" or not isinstance(value, dict | list):
+                self._extra[key] = value
 
     def response(self) -> ChatResponse:
-        """Return the answer so far."""
-        choices = []
-        for index in sorted(self._choices):
-            pieces = self._choices[index]
+        """Return the answer so far; more chunks may follow."""
+        return ChatResponse(
+            id=self._id,
+            model=self._model,
+            created_s=self._created_s,
+            choices=tuple([self._choices[index].choice(index) for index in sorted(self._choices)]),
+            usage=self._usage,
+            extra=dict(self._extra) or None,
+        )
+
+
+def _add_tokens(pieces: _Pieces, chunk: Chunk) -> None:
+    if chunk.reasoning:
+        pieces.add("reasoning", chunk.reasoning)
+    if chunk.signature:
+        if pieces.kind != "reasoning":
             pieces.close()
-            calls = {
-                number: ToolCall(id=call_id, name=name, arguments="".join(arguments), signature=signature)
-                for number, (name, call_id, arguments, signature) in pieces.calls.items()
-            }
-            choices.append(
-                Choice(
-                    index=index,
-                    blocks=tuple([calls[block] if isinstance(block, int) else block for block in pieces.blocks]),
-                    finish_reason=pieces.finish,
-                    raw_finish=pieces.raw_finish,
-                    logprobs={"content": pieces.logprobs} if pieces.logprobs else None,
-                )
-            )
-        return ChatResponse(id=self._id, model=self._model, created_s=self._created_s, choices=tuple(choices), usage=self._usage)
+            pieces.kind = "reasoning"
+        pieces.close(chunk.signature, chunk.provider)
+    if chunk.redacted:
+        pieces.close()
+        pieces.blocks.append(Reasoning(redacted=True, data=chunk.redacted, provider=chunk.provider))
+    if chunk.text:
+        pieces.add("text", chunk.text)
+    if chunk.refusal:
+        pieces.add("refusal", chunk.refusal)
+    for delta in chunk.tool_calls:
+        pieces.call(delta)
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+    """Take more fields: lists grow, anything else is replaced."""
+    for key, value in more.items():
+        old = into.get(key)
+        into[key] = [*old, *value] if isinstance(old, list) and isinstance(value, list) else value

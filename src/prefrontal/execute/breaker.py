@@ -1,6 +1,6 @@
 """The breaker of one model: after too many failures it is left alone for a while, then tried with one request.
 
-    closed    ▶ open       (failures in the window reach the limit)
+    closed    ▶ open       (failures in a row, within the window, reach the limit)
     open      ▶ half_open  (the pause is over: one request may pass)
     half_open ▶ closed     (it succeeded)
     half_open ▶ open       (it failed; the pause doubles, up to a limit)
@@ -19,7 +19,10 @@ MAX_OPEN_FACTOR = 8
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """failures: how many within `window_s` open it. open_s: first pause. (assumed: 5 in 30 s, 5 s)."""
+    """failures: how many in a row within `window_s` open it. open_s: first pause. (assumed: 5 in 30 s, 5 s).
+
+    A success in between starts the count anew: under load, a few failures among thousands of answers are no reason to stop.
+    """
 
     failures: int = 5
     window_s: float = 30.0
@@ -60,8 +63,8 @@ def started(state: Breaker) -> Breaker:
 
 
 def succeeded(state: Breaker) -> Breaker:
-    """Return the state after a success: closed."""
-    return state if state is CLOSED else CLOSED
+    """Return the state after a success: closed, whoever brought it."""
+    return CLOSED
 
 
 def abandoned(state: Breaker) -> Breaker:

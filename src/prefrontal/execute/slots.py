@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from prefrontal.errors import LimitExceeded
+from prefrontal.errors import InvariantBroken, LimitExceeded
 
 
 class Slots:
@@ -23,7 +23,7 @@ class Slots:
 
     @property
     def waiting(self) -> int:
-        """How many are in the queue."""
+        """How many are in the queue, those included that were cancelled in this very moment."""
         return len(self._waiting)
 
     def resize(self, *, limit: int, queue: int) -> None:
@@ -60,12 +60,18 @@ class Slots:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.release()  # the slot was handed to us in the same moment; pass it on
-            else:
+            elif turn in self._waiting:  # else a release passed over it meanwhile
                 self._waiting.remove(turn)
             raise
 
     def release(self) -> None:
-        """Give the slot back and hand it to the first waiter."""
+        """Give the slot back and hand it to the first waiter.
+
+        Raises:
+            InvariantBroken: nobody holds a slot.
+        """
+        if self.held < 1:
+            raise InvariantBroken(f"A slot of '{self.name}' was given back twice.")
         self.held -= 1
         self._wake()
 

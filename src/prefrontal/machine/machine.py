@@ -226,7 +226,7 @@ class Machine:
         if run.answered_by == "model" and record.model is not None:
             if run.response is not None and record.status == "ok":
                 for choice in run.response.choices:
-                    parts.turns.remember(choice.blocks, record.model)
+                    parts.turns.remember(choice.blocks, record.model, run.request)
             session = run.session or session_of(run)
             if session is not None and record.status == "ok":
                 parts.sessions.note(session, record.model, record.usage.input_tokens, parts.clock.monotonic())
