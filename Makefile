@@ -27,6 +27,7 @@ bench: $(VENV)/.test
 docs: $(VENV)/.test
 	$(BIN)/python -m prefrontal.config.reference docs/configuration.md src/prefrontal/config/schema.json
 	$(BIN)/python -m prefrontal.providers.reference docs/providers.md
+	$(BIN)/python -m prefrontal.cli.reference docs/cli.md
 
 # A half-made environment is removed again: the next `make` would take it for a whole one.
 $(BIN)/python:
@@ -36,11 +37,13 @@ $(BIN)/python:
 		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[local]'
+	@echo "Installing into $(VENV)" >&2
+	@$(PIP) -e '.[local]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[test]'
+	@echo "Installing into $(VENV), with what the tests need" >&2
+	@$(PIP) -e '.[test]'
 	@touch $@ $(VENV)/.run
 
 clean:
