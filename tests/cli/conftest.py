@@ -138,6 +138,25 @@ class Served:
 Serve = Callable[..., Served]
 
 
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One real gateway for all tests that only ask it something: the model `parrot` on an upstream of its own."""
+    folder = tmp_path_factory.mktemp("gateway")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFRONTAL", "XDG_"))}
+    with beside(MockUpstream(answers)) as up, (folder / "stderr.txt").open("w") as err:
+        write_registry(folder, up.base_url)
+        env |= {"HOME": str(folder), "PREFRONTAL_HOME": str(folder / "home")}
+        process = subprocess.Popen(
+            command("serve", "--port", "0"), stdout=subprocess.PIPE, stderr=err, text=True, cwd=folder, env=env
+        )
+        try:
+            assert process.stdout is not None
+            yield Served(process, process.stdout.readline().strip(), folder / "stderr.txt")
+        finally:
+            process.kill()
+            process.communicate()
+
+
 @pytest.fixture
 def serve(folder: Path) -> Iterator[Serve]:
     """Start ``prefrontal serve`` with the given options; what still runs at the end of the test is stopped."""
@@ -193,7 +212,7 @@ def write_config(folder: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def screen_of() -> Callable[..., tuple[Screen, io.StringIO, io.StringIO]]:
-    """Make a screen on two buffers: ``screen, out, err = screen_of(tty=True)``."""
+    """Give a function that makes a screen on two buffers, a terminal or not."""
 
     def make(*, tty: bool, env: dict[str, str] | None = None) -> tuple[Screen, io.StringIO, io.StringIO]:
         out, err = Buffer(tty), Buffer(tty)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from prefrontal.chat.usage import Usage
 from prefrontal.cli.answers import Ending, Part, summary
 from prefrontal.cli.ask import show
 from prefrontal.cli.screen import DIM, PLAIN
-from prefrontal.chat.usage import Usage
 from prefrontal.testing.answers import Answer, ScriptedCall
 from prefrontal.testing.faults import Fault
 from prefrontal.testing.upstream import MockUpstream
@@ -39,7 +39,7 @@ def test_a_sum_is_answered_without_any_model(process: Run, folder: Path) -> None
 
 
 def test_a_model_answers_and_one_line_tells_how(run: Run, registry: Path, upstream: MockUpstream) -> None:
-    """stdout holds the answer; the last line of stderr has model, tokens, cost and time."""
+    """Stdout holds the answer; the last line of stderr has model, tokens, cost and time."""
     result = run("ask", "--model", "parrot", POEM)
     assert result.stdout == f"You said: {POEM}\n"
     model, effort, tokens, cost, took = result.stderr.strip().split(" · ")
@@ -154,9 +154,9 @@ def test_a_file_that_is_no_image_is_refused(run: Run, folder: Path) -> None:
     assert "notes.txt is not an image" in run("ask", "--image", "notes.txt", "what?").stderr
 
 
-def test_asking_a_running_gateway(run: Run, registry: Path, serve: Run) -> None:
+def test_asking_a_running_gateway(run: Run, gateway: Any) -> None:
     """With --url or $PREFRONTAL_URL the gateway answers: same text, same line, with and without streaming."""
-    url = serve("--port", "0").url
+    url = gateway.url
     streamed = run("ask", "--url", url, "-m", "parrot", POEM)
     assert streamed.stdout == f"You said: {POEM}\n"
     assert "parrot · " in streamed.stderr
@@ -226,6 +226,7 @@ def test_the_summary_says_what_is_not_known() -> None:
     """Unknown and estimated numbers are marked as such."""
     assert "tokens unknown · unknown cost" in summary(Ending(model="m"))
     usage = Usage(uncached_input_tokens=3, output_tokens=4, source="estimated")
-    assert "m · effort 0.50 · ~3 in + ~4 out tokens · $0.1 · 2 attempts · 2.0 s" == summary(
-        Ending(model="m", effort=0.5, usage=usage, cost_usd=0.1, attempts=2, duration_ms=2000)
+    assert (
+        summary(Ending(model="m", effort=0.5, usage=usage, cost_usd=0.1, attempts=2, duration_ms=2000))
+        == "m · effort 0.50 · ~3 in + ~4 out tokens · $0.1 · 2 attempts · 2.0 s"
     )

@@ -125,7 +125,7 @@ def test_an_interrupt_is_status_130() -> None:
 
 
 def test_wrong_options_are_status_two(run: Run) -> None:
-    """typer's own errors keep their status and name the option."""
+    """Typer's own errors keep their status and name the option."""
     result = run("serve", "--log-level", "loud")
     assert result.exit_code == 2
     assert "--log-level" in result.stderr

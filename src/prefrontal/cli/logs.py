@@ -57,7 +57,9 @@ class Logs:
         self._handler: logging.Handler = self._early
         root = logging.getLogger()
         root.addHandler(self._early)
-        logging.getLogger("prefrontal").setLevel(logging.INFO)
+        own = logging.getLogger("prefrontal")
+        self._before = (root.level, own.level)
+        own.setLevel(logging.INFO)
 
     def configure(self, *, level: str, form: str, redactor: Redactor) -> None:
         """Write from now on lines of at least `level`, as ``text`` or ``json``. May be called again."""
@@ -80,4 +82,7 @@ class Logs:
         """Write what is still kept, and let go of the process's logging."""
         if self._early is not None:
             self.configure(level="warning", form="text", redactor=Redactor())
-        logging.getLogger().removeHandler(self._handler)
+        root, own = logging.getLogger(), logging.getLogger("prefrontal")
+        root.removeHandler(self._handler)
+        root.setLevel(self._before[0])
+        own.setLevel(self._before[1])

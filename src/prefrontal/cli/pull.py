@@ -66,7 +66,7 @@ def parse_wanted(text: str) -> Wanted:
     """
     bare = re.sub(r"^(https?://)?(www\.)?(huggingface\.co|hf\.co)/", "", text.strip())
     repo, colon, which = bare.partition(":")
-    found = re.fullmatch(r"([\w.\-]+/[\w.\-]+)(?:/(?:blob|resolve)/[^/]+/(.+))?", repo)
+    found = re.fullmatch(r"([A-Za-z0-9][\w.\-]*/[A-Za-z0-9][\w.\-]*)(?:/(?:blob|resolve)/[^/]+/(.+))?", repo)
     if found is None or (colon and not which):
         raise InvalidRequest(
             f"'{text}' names no model.", param="model", hint="Write OWNER/REPO, OWNER/REPO:Q4_K_M or OWNER/REPO:FILE.gguf."

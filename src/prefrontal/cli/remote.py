@@ -24,6 +24,9 @@ from prefrontal.errors import (
 )
 from prefrontal.execute.transport import Timeouts, Transport, WireStream, open_transport
 
+PROBE = Timeouts(connect_s=1.0, first_byte_s=2.0, total_s=2.0)
+"""For finding out who listens at a port of this machine (assumed: /livez takes milliseconds, strangers may stay silent)."""
+
 LOOK = Timeouts(connect_s=2.0, first_byte_s=10.0, total_s=10.0)
 """For routes that answer from memory (assumed)."""
 
@@ -69,7 +72,7 @@ class Gateway:
     async def is_prefrontal(self) -> bool:
         """Return whether a Prefrontal answers there. Never raises for a server that does not."""
         try:
-            answer = await self._transport.send(self._request("GET", "/livez"), LOOK)
+            answer = await self._transport.send(self._request("GET", "/livez"), PROBE)
         except PrefrontalError:
             return False
         return INSTANCE in answer.headers

@@ -62,20 +62,20 @@ async def list_traces(wanted: RecordFilter, place: Place, screen: Screen, clock:
 async def follow(wanted: RecordFilter, place: Place, screen: Screen, clock: Clock, *, as_json: bool) -> None:
     """Show new records as they are written, oldest first, until interrupted; starts with the last ones there are."""
     seen: deque[str] = deque(maxlen=2 * FOLLOWED)
-    first = True
+    shown_at_first: int | None = wanted.limit
+    window = msgspec.structs.replace(wanted, limit=FOLLOWED)
     while True:
         async with ledger(place, clock) as found:
-            limit = wanted.limit if first else FOLLOWED
-            records = [] if found is None else await found.find(msgspec.structs.replace(wanted, limit=limit))
-        for record in reversed(records):
-            if record.id in seen:
-                continue
-            seen.append(record.id)
+            records = [] if found is None else await found.find(window)
+        # not by the last id: a request that began before it may end, and be written, after it
+        fresh = [record for record in records if record.id not in seen]
+        seen.extend(record.id for record in reversed(fresh))
+        for record in reversed(fresh[:shown_at_first]):
             if as_json:
                 screen.json_line(record)
             else:
                 screen.line("  ".join(_row(record)))
-        first = False
+        shown_at_first = None
         await clock.sleep(POLL_S)
 
 

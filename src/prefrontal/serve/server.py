@@ -104,6 +104,7 @@ async def serve(
         port = sock.getsockname()[1]
         pf.own_ports.add(port)
         host = f"[{server.host}]" if ":" in server.host else server.host
+        stop = _Stop()  # before the ready line: who reads it may stop us at once
         say(f"http://{host}:{port}")
         if server.port and port != server.port:
             log.warning("port %d is in use; listening on %d", server.port, port)
@@ -111,7 +112,7 @@ async def serve(
             greet(pf, say)
         collecting = asyncio.create_task(_spare_the_collector(pf.clock))
         try:
-            await _run(site, sock, server)
+            await _run(site, sock, server, stop)
         finally:
             collecting.cancel()
             sock.close()
@@ -131,7 +132,7 @@ async def _spare_the_collector(clock: Clock) -> None:
         gc.unfreeze()
 
 
-async def _run(site: Site, sock: socket.socket, server: Server) -> None:
+async def _run(site: Site, sock: socket.socket, server: Server, stop: _Stop) -> None:
     config = uvicorn.Config(
         site,
         http=bounded_protocol(server.max_header_bytes),
@@ -147,24 +148,35 @@ async def _run(site: Site, sock: socket.socket, server: Server) -> None:
         backlog=BACKLOG,
     )
     runner = _Runner(config)
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError, RuntimeError):  # not on this platform, or not the main thread
-            loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(runner.serve(sockets=[sock]))
-    waiting = asyncio.create_task(stopping.wait())
+    waiting = asyncio.create_task(stop.asked.wait())
     await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         log.info("stopping: new requests are refused, %d running ones may finish", site.active)
         site.draining = True
         deadline = site.pf.clock.monotonic() + server.drain_s
-        while site.active and site.pf.clock.monotonic() < deadline:
+        while site.active and not stop.hurried and site.pf.clock.monotonic() < deadline:
             await site.pf.clock.sleep(DRAIN_POLL_S)
         runner.should_exit = True
         runner.force_exit = bool(site.active)
     waiting.cancel()
     await serving
+
+
+class _Stop:
+    """Listens for SIGTERM and SIGINT: the first asks to stop, a second one not to wait for running requests either."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = False
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError, RuntimeError):  # not on this platform, or not the main thread
+                loop.add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        self.hurried = self.asked.is_set()
+        self.asked.set()
 
 
 class _Runner(uvicorn.Server):
