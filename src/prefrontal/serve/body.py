@@ -6,6 +6,11 @@ from prefrontal.clock import Clock
 from prefrontal.errors import InvalidRequest, PayloadTooLarge
 from prefrontal.serve.types import Message, Receive, Scope
 
+DISCARD_BYTES = 256 * 1024 * 1024
+DISCARD_S = 10.0
+"""How much of a body that is too large is still taken in and thrown away, and for how long (assumed). A connection closed with
+unread bytes is reset, and the reset overtakes the answer: the client would see a broken pipe instead of the 413."""
+
 
 class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
@@ -15,11 +20,13 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, idle_s: f
     """Return the body.
 
     Raises:
-        PayloadTooLarge: it is longer than `max_bytes`; said before the rest is read. InvalidRequest: it stopped arriving.
+        PayloadTooLarge: it is longer than `max_bytes`; the rest was thrown away. InvalidRequest: it stopped arriving.
         ClientGone: the connection closed.
     """
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        if not any(name == b"expect" for name, _ in scope["headers"]):  # who asks first has sent nothing yet
+            await _discard(receive, clock)
         raise _too_large(max_bytes)
     message = await _next(receive, idle_s, clock)
     body: bytes = message.get("body", b"")
@@ -35,8 +42,26 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, idle_s: f
         parts.append(part)
         size += len(part)
         if size > max_bytes:
+            if message.get("more_body"):
+                await _discard(receive, clock)
             raise _too_large(max_bytes)
     return b"".join(parts)
+
+
+async def _discard(receive: Receive, clock: Clock) -> None:
+    """Take in the rest of a body, within bounds, and keep nothing of it. Raises ClientGone."""
+    size = 0
+    try:
+        async with clock.timeout(DISCARD_S):
+            while size < DISCARD_BYTES:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                size += len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return
 
 
 async def _next(receive: Receive, idle_s: float, clock: Clock) -> Message:

@@ -105,6 +105,8 @@ class Site:
         if send.begun:
             return
         self.metrics.error(error)
+        if request_id is None and "trace" not in error.details:  # refused before it became a request: it still gets a name
+            request_id = self.pf.chance.identifier("req_", self.pf.clock.now())
         body = msgspec.json.encode(render_error(error), enc_hook=str)
         headers = [*error_headers(error, request_id), JSON_TYPE, *extra]
         if isinstance(error, PayloadTooLarge):
