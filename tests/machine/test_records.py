@@ -135,3 +135,21 @@ async def test_metered_models_stop_at_the_days_limit(house: Any) -> None:
         await pf.chat("Tell me a story")
     clock.jump_wall(86_400.0)
     assert (await pf.chat("Tell me a story")).model == "m"
+
+
+async def test_a_bug_inside_a_stream_is_an_error_and_not_a_leaving(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream is closed and the record does not blame the client."""
+    pf = await house.open()
+    house.up.fail(Fault(kind="slow_between", after_chunks=1, delay_s=30.0))
+    source = pf.stream("one two three", model="m")
+    await anext(source)
+
+    async def broken(_self: Any) -> Any:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr("prefrontal.execute.live.LiveStream.pull", broken)
+    with pytest.raises(RuntimeError):
+        await anext(source)
+    assert [(r.status, r.error_code) for r in house.records] == [("error", "internal_error")]
+    await asyncio.wait_for(house.asked[0].over(), 1.0)
+    assert pf.runtime.find("m").slots.held == 0

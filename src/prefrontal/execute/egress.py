@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from prefrontal.errors import EgressDenied
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
 
 def host_allowed(host: str, allow: Sequence[str] | None) -> bool:
-    """Return whether `host` is in the list; loopback always is, None allows all, ``*.example.com`` means subdomains."""
-    if allow is None or host in LOOPBACK:
+    """Return whether `host` is in the list, in any case of letters; loopback always is, None allows all.
+
+    ``*.example.com`` means the subdomains of example.com and not example.com itself.
+    """
+    if allow is None or _is_loopback(host):
         return True
-    return any(host == rule or (rule.startswith("*.") and host.endswith(rule[1:])) for rule in allow)
+    name = host.lower().rstrip(".")
+    return any(name == rule or (rule.startswith("*.") and name.endswith(rule[1:])) for rule in map(str.lower, allow))
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def egress_guard(allow: Callable[[], Sequence[str] | None]) -> Callable[[str], None]:
@@ -25,7 +37,7 @@ def egress_guard(allow: Callable[[], Sequence[str] | None]) -> Callable[[str], N
         if rules is None:
             return
         host = urlsplit(url).hostname or ""
-        if not host_allowed(host.lower(), rules):
+        if not host_allowed(host, rules):
             raise EgressDenied(f"The host '{host}' may not be contacted.", hint="egress.allow lists those that may.")
 
     return check

@@ -11,7 +11,7 @@ from prefrontal.chat.collect import Collector
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.record import RequestRecord
-from prefrontal.errors import PrefrontalError
+from prefrontal.errors import InvariantBroken, PrefrontalError
 from prefrontal.machine.run import Run, extension
 from prefrontal.machine.states import State
 
@@ -45,11 +45,16 @@ class AnswerStream:
         try:
             chunks = await run.live.read()
         except PrefrontalError as error:
+            error.details.setdefault("trace", run.id)
             self._remember()
             self._finish(run, "error", error)
             raise
         except asyncio.CancelledError:
             await self.aclose()
+            raise
+        except BaseException as error:
+            await run.live.aclose()
+            self._finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
             raise
         for chunk in chunks:
             if self._keep or chunk.reasoning or chunk.tool_calls or chunk.signature or chunk.redacted:
