@@ -30,6 +30,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.execute.attempt import Attempter
 from prefrontal.execute.count import TokenCounter
 from prefrontal.execute.discovery.configured import ConfiguredProbe
+from prefrontal.execute.discovery.environment import adhoc_card
 from prefrontal.execute.discovery.files import found_in_files, specs_of
 from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.egress import egress_guard
@@ -47,7 +48,8 @@ from prefrontal.ledger.sqlite import SqliteLedger
 from prefrontal.ledger.store import Ledger
 from prefrontal.machine.machine import Machine
 from prefrontal.machine.parts import Parts
-from prefrontal.plan.policies import builtin_policies
+from prefrontal.plan.plugins import discover_policies
+from prefrontal.plan.policies import Policy, builtin_policies
 from prefrontal.providers.base import Found
 from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.effort import load_dialects
@@ -74,7 +76,7 @@ class Builder:
         self.dialects = load_dialects()
         self.profiles = load_profiles()
         self.facts = load_facts()
-        self.policies = dict(builtin_policies())
+        self.policies = _policies()
         self.discovered: tuple[ModelCard, ...] = ()
         self.probed: dict[str, Found] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,7 +87,7 @@ class Builder:
 
     def known(self) -> Known:
         """Return what settings may refer to."""
-        return Known(profiles=self.profiles, policies=None, dialects=tuple(self.dialects.dialects), tools=None)
+        return Known(profiles=self.profiles, policies=tuple(self.policies), dialects=tuple(self.dialects.dialects), tools=None)
 
     def load(self, source: Source, flags: Mapping[str, Any] | None) -> Loaded:
         """Return the configuration of `source`. Raises ConfigError."""
@@ -219,6 +221,7 @@ class Builder:
                 reflexes=installed_reflexes(host=self.host, gateway=vitals),
                 rules=load_rules(),
                 policies=self.policies,
+                adhoc=lambda name: adhoc_card(name, self.sources(holder.current.config)),
                 dialects=self.dialects,
                 runtime=runtime,
                 sessions=Sessions(),
@@ -249,6 +252,8 @@ class Builder:
         """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, engines, discovery."""
         limits = new.config.limits
         meter.limit_usd = limits.discovered_spend_usd_per_day
+        if isinstance(pf.ledger, SqliteLedger):
+            pf.ledger.retention_days = new.config.records.retention_days
         pf.runtime.configure(
             new.registry.cards,
             default_limit=limits.concurrency_per_model,
@@ -299,6 +304,14 @@ class Builder:
         midnight_s = self.clock.now() // SECONDS_PER_DAY * SECONDS_PER_DAY
         metered = frozenset(c.id for c in registry.cards.values() if c.origin == "discovered" and not c.self_hosted)
         return await ledger.spend_usd(midnight_s, metered) if metered else 0.0
+
+
+def _policies() -> dict[str, Policy]:
+    """Return the shipped policies and those of other packages; a broken plug-in is said and left out."""
+    found = discover_policies()
+    for broken in found.broken:
+        log.warning("policy plug-in %s (%s) left out: %s", broken.name, broken.target, broken.reason)
+    return {**builtin_policies(), **found.by_name}
 
 
 def _discovery_of(config: Config) -> schema.Discovery:

@@ -12,7 +12,7 @@ from prefrontal.chat.blocks import Text
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse, Choice
 from prefrontal.chat.usage import Usage
-from prefrontal.contracts.plan import Plan
+from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError
 from prefrontal.execute.call import Call
@@ -93,7 +93,10 @@ class Machine:
         if run.state is State.MODEL_SELECTION:
             run.to(await self._model_selection(run))
         if run.plan is None:
-            run.plan = Plan(path="model", model=run.cards[0].id, channel=run.channel, effort=run.effort)
+            named = Reason(
+                rule="name", effect="the request names this model, so no other is considered and none stands in for it"
+            )
+            run.plan = Plan(path="model", model=run.cards[0].id, channel=run.channel, effort=run.effort, reasons=(named,))
         return Explanation(run=run, plan=run.plan)
 
     def begin(self, request: ChatRequest, context: CallContext, world: World, *, streaming: bool) -> Run:
@@ -131,7 +134,7 @@ class Machine:
     async def _init(self, run: Run) -> State:
         request, world = run.request, run.world
         channels = world.config.routing.channels
-        asked = read_name(request.model, world.registry, channels.keys())
+        asked = read_name(request.model, world.registry, channels.keys(), self.parts.adhoc)
         run.asked = asked
         effort = effort_from_caller(request, self.parts.dialects)
         if effort is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Literal
 
 import msgspec
@@ -44,8 +44,10 @@ def _known(name: str, channels: Collection[str], where: str) -> str:
     return name
 
 
-def read_name(name: str, registry: Registry, channels: Collection[str]) -> Asked:
-    """Return what `name` stands for.
+def read_name(
+    name: str, registry: Registry, channels: Collection[str], adhoc: Callable[[str], ModelCard | None] = lambda _name: None
+) -> Asked:
+    """Return what `name` stands for. `adhoc` is asked for ``provider/model`` names that the registry does not have.
 
     Raises:
         UnknownModel: with the nearest names. InvalidRequest: ``auto/NAME`` with an unknown channel.
@@ -66,4 +68,8 @@ def read_name(name: str, registry: Registry, channels: Collection[str]) -> Asked
                 f"No model has the role '{role}'.", param="model", hint=f"Roles: {', '.join(sorted(registry.roles)) or 'none'}."
             )
         return Asked(kind="role", role=role)
+    if "/" in name and registry.resolve(name) is None and name not in registry.cards:
+        found = adhoc(name)
+        if found is not None:
+            return Asked(kind="named", card=found)
     return Asked(kind="named", card=registry.require(name))

@@ -8,6 +8,7 @@ import msgspec
 
 from prefrontal.assess.rules import Rules
 from prefrontal.clock import Chance, Clock
+from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.execute.executor import Executor
 from prefrontal.execute.meter import SpendMeter
@@ -22,7 +23,8 @@ from prefrontal.reflex.tools import Reflexes
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine works with; `sink` receives every finished record.
 
-    ready: which local engines are up (True) or would have to be started (False), by model id.
+    ready: which local engines are up (True) or would have to be started (False), by model id. adhoc: a card for
+    ``provider/model`` when that provider's key lies in the environment although nothing names the model.
     """
 
     executor: Executor
@@ -38,3 +40,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     chance: Chance
     ready: Callable[[], Mapping[str, bool]]
     sink: Callable[[RequestRecord], None]
+    adhoc: Callable[[str], ModelCard | None] = lambda _name: None
