@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ from prefrontal.cli.answers import Ending, Part
 from prefrontal.cli.ask import Question
 from prefrontal.cli.chat import Conversation
 from prefrontal.errors import NoModelAvailable
+from prefrontal.testing.answers import Answer
 from prefrontal.testing.faults import Fault
 from prefrontal.testing.upstream import MockUpstream
 
@@ -147,3 +153,38 @@ def test_after_exit_nothing_more_is_read(run: Run, registry: Path, upstream: Moc
     """/exit stops although lines are left."""
     assert run("chat", "-m", "parrot", input="/exit\nhello\n").exit_code == 0
     assert [request for request in upstream.requests if request.method == "POST"] == []
+
+
+def test_on_a_terminal_an_answer_can_be_stopped(registry: Path, upstream: MockUpstream, folder: Path) -> None:
+    """There is a prompt; Ctrl-C inside an answer stops that answer and closes the upstream; the chat goes on until /exit."""
+    upstream.answers = lambda _request: Answer(text="one two three four five six", pace_s=0.3)
+    mine, theirs = pty.openpty()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "prefrontal", "chat", "-m", "parrot"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=folder,
+        start_new_session=True,
+    )
+    os.close(theirs)
+
+    def read_until(text: str) -> str:
+        said = ""
+        while text not in said:
+            said += os.read(mine, 4096).decode()
+        return said
+
+    try:
+        assert "/help lists the commands" in read_until("> ")
+        os.write(mine, b"count\r")
+        read_until("one")
+        started.send_signal(signal.SIGINT)
+        assert "six" not in read_until("stopped")
+        read_until("> ")
+        os.write(mine, b"/exit\r")
+        assert started.wait(10) == 0
+    finally:
+        started.kill()
+        started.wait()
+        os.close(mine)

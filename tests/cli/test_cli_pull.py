@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -213,12 +215,22 @@ def client(**calls: Any) -> ModuleType:
     kinds = ("HfHubHTTPError", "RepositoryNotFoundError", "GatedRepoError", "EntryNotFoundError", "LocalEntryNotFoundError")
     errors = SimpleNamespace(**{name: type(name, (Refused,), {}) for name in kinds})
     module: Any = ModuleType("huggingface_hub")
-    module.constants = SimpleNamespace(ENDPOINT="https://huggingface.co")
     module.errors = errors
-    module.utils = SimpleNamespace(disable_progress_bars=lambda: None)
     module.HfApi = lambda: SimpleNamespace(model_info=calls.get("model_info"))
     module.hf_hub_download = calls.get("download")
     return module
+
+
+def install(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Put the stand-in where the client is imported from."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    parts = {
+        "constants": SimpleNamespace(ENDPOINT="https://huggingface.co"),
+        "errors": module.errors,
+        "utils": SimpleNamespace(disable_progress_bars=lambda: None),
+    }
+    for name, part in parts.items():
+        monkeypatch.setitem(sys.modules, f"huggingface_hub.{name}", part)
 
 
 def raising(module: ModuleType, name: str) -> Callable[..., Any]:
@@ -240,7 +252,7 @@ def test_the_hubs_refusals_in_our_words(monkeypatch: pytest.MonkeyPatch, error: 
     """Each of the client's errors says what helps."""
     module = client()
     module.HfApi = lambda: SimpleNamespace(model_info=raising(module, error))
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    install(monkeypatch, module)
     with pytest.raises(kind) as caught:
         HuggingFaceHub().files("a/b")
     assert said in caught.value.text  # type: ignore[attr-defined]
@@ -252,7 +264,7 @@ def test_offline_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> No
     def unreachable(*_: Any, **__: Any) -> Any:
         raise ConnectionError("name resolution failed")
 
-    monkeypatch.setitem(sys.modules, "huggingface_hub", client(model_info=unreachable))
+    install(monkeypatch, client(model_info=unreachable))
     with pytest.raises(ProviderUnreachable) as caught:
         HuggingFaceHub().files("a/b")
     assert "copy a .gguf file into the models folder" in caught.value.text
@@ -265,7 +277,7 @@ def test_files_come_with_size_and_checksum(monkeypatch: pytest.MonkeyPatch) -> N
         SimpleNamespace(rfilename="README.md", size=3, lfs=None),
     ]
     module = client(model_info=lambda *_, **__: SimpleNamespace(siblings=rows))
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    install(monkeypatch, module)
     assert HuggingFaceHub().files("a/b") == [
         HubFile(name="m.gguf", size_bytes=7, sha256="ab"),
         HubFile(name="README.md", size_bytes=3),
@@ -274,7 +286,7 @@ def test_files_come_with_size_and_checksum(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_egress_rules_hold_for_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that egress.allow leaves out is not contacted."""
-    monkeypatch.setitem(sys.modules, "huggingface_hub", client())
+    install(monkeypatch, client())
     with pytest.raises(EgressDenied) as caught:
         HuggingFaceHub(allow=["api.openai.com"])
     assert "egress.allow" in caught.value.text
@@ -298,9 +310,63 @@ def test_the_whole_command(run: Run, monkeypatch: pytest.MonkeyPatch, own_enviro
         return os.fspath(local_dir / name)
 
     module = client(model_info=lambda *_, **__: SimpleNamespace(siblings=rows), download=download)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    install(monkeypatch, module)
     result = run("models", "pull", "a/b")
     assert (own_environment / "prefrontal" / "models" / "tiny-Q4_K_M.gguf").read_bytes() == b"GGUF"
     assert "prefrontal ask --model tiny-Q4_K_M" in result.stderr
     again = json.loads(run("models", "pull", "--json", "a/b").stdout)
     assert (again["model"], again["fetched"]) == ("tiny-Q4_K_M", False)
+
+
+class SmallHub(BaseHTTPRequestHandler):
+    """Speaks as much of the hub's protocol as the real client needs for one repository of one file."""
+
+    data = b"GGUF" + bytes(range(256)) * 64
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        name = "tiny-Q4_K_M.gguf"
+        digest = hashlib.sha256(self.data).hexdigest()
+        if self.path.startswith("/api/models/a/b"):
+            file = {
+                "rfilename": name,
+                "size": len(self.data),
+                "lfs": {"size": len(self.data), "sha256": digest, "pointerSize": 1},
+            }
+            self.reply(200, json.dumps({"id": "a/b", "sha": "f" * 40, "siblings": [file]}).encode())
+        elif self.path.startswith(f"/a/b/resolve/main/{name}"):
+            self.reply(200, self.data, {"ETag": f'"{digest}"', "X-Repo-Commit": "f" * 40, "Accept-Ranges": "bytes"})
+        else:
+            self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), "Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Stay quiet."""
+
+
+def test_the_real_client_against_a_small_hub(process: Run, folder: Path, own_environment: Path) -> None:
+    """The shipped client fetches the file; a repository that is not there is said in our words."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SmallHub) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            at = {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HUB_DISABLE_TELEMETRY": "1"}
+            done = process("models", "pull", "--json", "a/b", **at)
+            missing = process("models", "pull", "a/c", **at)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fetched"] is True
+    assert (own_environment / "prefrontal" / "models" / "tiny-Q4_K_M.gguf").read_bytes() == SmallHub.data
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "There is no repository a/c on the hub" in missing.stderr

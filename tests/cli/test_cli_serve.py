@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import signal
 import socket
+import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from prefrontal.cli.logs import JsonLines, TextLines
+from prefrontal.cli.logs import JsonLines, Logs, TextLines
 from prefrontal.cli.serve import Greeting
+from prefrontal.config.redact import Redactor
 
 Run = Callable[..., Any]
 
@@ -34,11 +38,6 @@ def test_the_first_line_is_the_address_and_the_greeting_says_what_was_found(regi
     assert "Traceback" not in gateway.said
 
 
-def test_an_interrupt_ends_it_too(registry: Path, serve: Run) -> None:
-    """Ctrl-C is the usual way to stop a server in a terminal: status 0."""
-    assert serve("--port", "0").stop(signal.SIGINT) == 0
-
-
 def test_the_spend_limit_is_said_when_a_key_gave_models(folder: Path, serve: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models found only through a key in the environment come with the limit they are under."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0123456789")
@@ -49,23 +48,37 @@ def test_the_spend_limit_is_said_when_a_key_gave_models(folder: Path, serve: Run
     assert "very-secret" not in said
 
 
-def test_a_taken_port_gives_the_next(registry: Path, serve: Run) -> None:
-    """The next free port is taken and that is said; a stop right after the ready line is a clean one."""
+def test_a_taken_port_gives_the_next_in_json_lines(registry: Path, serve: Run) -> None:
+    """The next free port is taken, and that is said; with --log-format json each line of stderr is an object, the greeting too.
+
+    Ctrl-C, the usual way to stop a server in a terminal, ends with status 0.
+    """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        gateway = serve("--port", str(port))
+        gateway = serve("--port", str(port), "--log-format", "json")
     assert port < int(gateway.url.rsplit(":", 1)[1]) < port + 100
-    assert f"port {port} is in use" in gateway.waits_to_say("in use")
+    gateway.waits_to_say("from the configuration")
+    assert gateway.stop(signal.SIGINT) == 0
+    lines = [json.loads(line) for line in gateway.said.splitlines()]
+    assert {"time", "level", "logger", "message"} == set(lines[0])
+    messages = [line["message"] for line in lines]
+    assert f"port {port} is in use" in messages[0]
+    assert any(message.startswith("models: 1") for message in messages)
+    assert any("stopping" in message for message in messages)
 
 
-def test_a_bad_configuration_is_status_two(process: Run, folder: Path) -> None:
+def test_a_stop_right_after_the_ready_line_is_clean(registry: Path, serve: Run) -> None:
+    """Who waits for the ready line may stop the gateway at once: no signal falls between that line and the handler."""
+    assert serve("--port", "0").stop() == 0
+
+
+def test_a_bad_configuration_is_status_two(run: Run, folder: Path) -> None:
     """Every problem is printed with its place; nothing is said on stdout."""
     (folder / "bad.yaml").write_text("server: {prot: 1}\nlogging: {level: loud}\n")
-    done = process("serve", "-c", "bad.yaml")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run("serve", "-c", "bad.yaml")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert "bad.yaml:1: server.prot: unknown setting (did you mean `port`?)" in done.stderr
     assert "bad.yaml:2: logging.level" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_other_machines_need_a_key(run: Run) -> None:
@@ -82,24 +95,24 @@ def test_an_address_that_is_not_ours(run: Run) -> None:
     assert "192.0.2.1" in done.stderr
 
 
-def test_json_logs_are_json_lines_only(registry: Path, serve: Run) -> None:
-    """With --log-format json each line of stderr is an object, the greeting included."""
-    gateway = serve("--port", "0", "--log-format", "json")
-    gateway.waits_to_say("from the configuration")
-    gateway.stop()
-    lines = [json.loads(line) for line in gateway.said.splitlines()]
-    assert {"time", "level", "logger", "message"} == set(lines[0])
-    assert any(line["message"].startswith("models: 1") for line in lines)
-    assert any("stopping" in line["message"] for line in lines)
-
-
-def test_the_level_in_the_file_holds(write_config: Run, serve: Run) -> None:
-    """Lines below logging.level are not written, those that came before the file was read included."""
-    write_config("http://127.0.0.1:9/v1", "logging: {level: error}\n")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        gateway = serve("--port", str(taken.getsockname()[1]))
-    said = gateway.waits_to_say("Ctrl-C stops")
-    assert "in use" not in said
+def test_lines_from_before_the_configuration_wait_for_it() -> None:
+    """What is logged while starting is written once it is known how, at the level that then holds; the end puts all back."""
+    own, stream = logging.getLogger("prefrontal.test"), io.StringIO()
+    before = logging.getLogger("prefrontal").level
+    logs = Logs(stream)
+    own.info("early info")
+    own.error("early error")
+    assert stream.getvalue() == ""
+    logs.configure(level="error", form="json", redactor=Redactor())
+    own.warning("late warning")
+    logs.configure(level="warning", form="text", redactor=Redactor())
+    own.warning("last warning")
+    logs.close()
+    own.error("after the end")
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first)["message"] == "early error"
+    assert second.endswith("WARNING prefrontal.test: last warning")
+    assert logging.getLogger("prefrontal").level == before
 
 
 def greeting(**known: Any) -> str:
@@ -116,11 +129,6 @@ def test_the_greeting_follows_what_is_known() -> None:
 
 def test_secrets_stay_out_of_the_log() -> None:
     """Whatever a line carries, known secrets and key shapes are taken out, in stack traces too."""
-    import logging
-    import sys
-
-    from prefrontal.config.redact import Redactor
-
     redactor = Redactor(["hunter2-of-ours"])
     try:
         raise ValueError("hunter2-of-ours")

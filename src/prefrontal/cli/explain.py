@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefrontal.cli.ask import Question, asker, messages_of, options_of
@@ -23,10 +24,11 @@ async def explain(question: Question, place: Place, screen: Screen, clock: Clock
 
 def show_explanation(found: dict[str, Any], screen: Screen) -> None:
     """Show an explanation as the HTTP API gives it."""
-    effort = found.get("effort") or {}
-    rows = [("answered by", _who(found)), ("effort", _effort(effort)), ("task", _task(found.get("assessment")))]
-    if found.get("path") == "model":
+    effort, model = found.get("effort") or {}, found.get("path") == "model"
+    rows = [("answered by", _who(found)), ("task", _task(found.get("assessment"), with_needs=model))]
+    if model:
         rows += [
+            ("effort", _effort(effort)),
             ("policy", f"{found.get('policy')}, channel {found.get('channel')}"),
             ("then", ", ".join(found.get("fallbacks") or ()) or "no other model would be tried"),
             ("estimate", _estimate(found.get("estimate") or {})),  # a named model is not estimated
@@ -38,10 +40,20 @@ def show_explanation(found: dict[str, Any], screen: Screen) -> None:
         screen.line("\nWhy")
         for reason in reasons:
             screen.line(f"  {reason['rule']}: {reason['effect']}")
-    candidates = found.get("candidates") or ()
-    if candidates:
-        screen.line("\nCandidates")
-        screen.table(("model", "score", "outcome", "score made of"), [_row(item) for item in candidates], right=("score",))
+    _show_candidates(found.get("candidates") or (), screen)
+
+
+def _show_candidates(candidates: Sequence[dict[str, Any]], screen: Screen) -> None:
+    """Show a row a model with its score and its parts; when all are out for the same reason, one line says so."""
+    if not candidates:
+        return
+    same = {item.get("lost") for item in candidates}
+    if len(same) == 1 and len(candidates) > 1:
+        screen.line(f"\nCandidates\n  all {len(candidates)} models: {same.pop()}")
+        return
+    parts = list(dict.fromkeys(name for item in candidates for name in item.get("parts") or ()))
+    screen.line("\nCandidates")
+    screen.table(("model", "score", *parts, "outcome"), [_row(item, parts) for item in candidates], right=("score", *parts))
 
 
 def _who(found: dict[str, Any]) -> str:
@@ -55,7 +67,8 @@ def _effort(effort: dict[str, Any]) -> str:
     if score is None and level is None:
         return "the model's own default"
     shown = " ".join(([f"{score:.2f}"] if score is not None else []) + ([f"({level})"] if level else []))
-    return f"{shown}, {'as you asked' if origin == 'caller' else 'computed' if origin == 'policy' else origin}"
+    computed = "computed" if effort.get("factors") else "set by the configuration"
+    return f"{shown}, {'as you asked' if origin == 'caller' else computed if origin == 'policy' else origin}"
 
 
 def _show_factors(factors: Any, screen: Screen) -> None:
@@ -68,7 +81,7 @@ def _show_factors(factors: Any, screen: Screen) -> None:
         )
 
 
-def _task(assessment: dict[str, Any] | None) -> str:
+def _task(assessment: dict[str, Any] | None, *, with_needs: bool) -> str:
     if assessment is None:
         return ""
     needs = assessment.get("needs") or {}
@@ -79,7 +92,7 @@ def _task(assessment: dict[str, Any] | None) -> str:
         words.append(f"{tokens:,} tokens of context")
     text = f"{assessment['task_type'].replace('_', ' ')} (sure to {assessment['confidence']:.0%})"
     text += f", complexity {assessment['complexity']:.2f}"
-    return f"{text}\nneeds {', '.join(words)}" if words else text
+    return f"{text}\nneeds {', '.join(words)}" if words and with_needs else text
 
 
 def _estimate(estimate: dict[str, Any]) -> str:
@@ -91,7 +104,8 @@ def _estimate(estimate: dict[str, Any]) -> str:
     )
 
 
-def _row(candidate: dict[str, Any]) -> tuple[str, str, str, str]:
-    parts = ", ".join(f"{name} {value:+.2f}" for name, value in (candidate.get("parts") or {}).items())
+def _row(candidate: dict[str, Any], parts: Sequence[str]) -> tuple[str, ...]:
+    own = candidate.get("parts") or {}
     score = f"{candidate['score']:.2f}" if candidate.get("eligible") else "-"
-    return candidate["model"], score, candidate.get("lost") or "chosen", parts
+    shown = [f"{own[name]:.2f}" if name in own else "-" for name in parts]
+    return candidate["model"], score, *shown, candidate.get("lost") or "chosen"

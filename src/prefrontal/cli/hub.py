@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,12 +27,14 @@ class HuggingFaceHub:
             NotFound: it is not installed. EgressDenied: the hub may not be contacted.
         """
         try:
-            import huggingface_hub
+            self._hub: Any = import_module("huggingface_hub")
+            self._errors: Any = import_module("huggingface_hub.errors")
+            self._utils: Any = import_module("huggingface_hub.utils")
+            constants: Any = import_module("huggingface_hub.constants")
         except ImportError as error:
             raise NotFound("Fetching models needs the package huggingface-hub.", hint=INSTALL) from error
-        self._hub: Any = huggingface_hub
         self._quiet = quiet
-        _check_egress(str(huggingface_hub.constants.ENDPOINT), allow)
+        _check_egress(str(constants.ENDPOINT), allow)
 
     def files(self, repo: str) -> list[HubFile]:
         """See `Hub.files`."""
@@ -44,11 +47,11 @@ class HuggingFaceHub:
     def download(self, repo: str, name: str, folder: Path) -> Path:
         """See `Hub.download`. Shows the client's progress bar on stderr."""
         if self._quiet:
-            self._hub.utils.disable_progress_bars()
+            self._utils.disable_progress_bars()
         return Path(self._call(repo, lambda: self._hub.hf_hub_download(repo, name, local_dir=folder)))
 
     def _call(self, repo: str, work: Callable[[], T]) -> T:
-        errors = self._hub.errors
+        errors = self._errors
         try:
             return work()
         except errors.GatedRepoError as error:
