@@ -77,9 +77,9 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 300.0
     between_tokens_s: Annotated[float, Meta(gt=0, description="Between two pieces of a stream, s. Assumed.")] = 60.0
-    total_s: Annotated[float, Meta(gt=0, description="For the whole call, s. Specified: 600, the official SDKs' default.")] = (
-        600.0
-    )
+    total_s: Annotated[
+        float, Meta(gt=0, description="For a whole answer, s; streams end by their own limits. Specified: 600, as the SDKs.")
+    ] = 600.0
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

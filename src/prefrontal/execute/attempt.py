@@ -279,9 +279,13 @@ class Attempter:
         return msgspec.structs.replace(self._target(card), base_url=base_url + ENGINE_API)
 
     def _timeouts(self, call: Call, card: ModelCard, *, whole: bool) -> Timeouts:
-        """Return the transport's limits. The first token is timed here, because an engine's start and its queue count as well."""
+        """Return the transport's limits. The first token is timed here, because an engine's start and its queue count as well.
+
+        A stream that goes on sending tokens is healthy however long it takes: only a model's own limit or the caller's ends it.
+        """
         limits = call.limits.timeouts
-        total = call.remaining_s(self.clock.monotonic(), card.timeout_s or limits.total_s)
+        longest_s = card.timeout_s or (limits.total_s if whole else None)
+        total = call.remaining_s(self.clock.monotonic(), longest_s)
         between = None if whole else limits.between_tokens_s
         return Timeouts(connect_s=limits.connect_s, first_byte_s=None, between_s=between, total_s=total)
 
