@@ -92,7 +92,7 @@ def test_a_long_input_goes_to_the_model_it_fits(card: Card, snapshot: Snapshot) 
     cards = (card("small", quality=1.0, context_tokens=4000), card("large", context_tokens=100_000))
     found = make_plan(snapshot(*cards, input_tokens=9000), builtin_policies())
     assert found.model == "large"
-    assert "do not fit its window of 4000" in (found.candidates[1].lost or "")
+    assert "do not fit its window of 4,000" in (found.candidates[1].lost or "")
 
 
 def test_too_long_says_the_largest_window_and_who_could_take_it(card: Card, snapshot: Snapshot) -> None:

@@ -51,8 +51,8 @@ def test_the_reason_for_losing_names_what_the_model_is_behind_in(card: Card, sna
     )
     found = plan(inputs)
     assert found.model == "good"
-    assert lost(found, "dear").endswith("it costs more")
-    assert lost(found, "slow").endswith("its first token comes later")
+    assert lost(found, "dear").endswith("it is expected to cost more")
+    assert lost(found, "slow").endswith("its first token is expected later")
 
 
 def test_a_strength_wins_over_a_small_difference_in_quality(card: Card, snapshot: Snapshot) -> None:

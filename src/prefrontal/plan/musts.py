@@ -68,7 +68,7 @@ def too_small(card: ModelCard, needs: Needs, caller_cap: int | None, *, slack: f
         answer = min(answer, card.max_output_tokens)
     if needs.input_tokens + answer <= window * slack:
         return None
-    return f"{needs.input_tokens} tokens of input and {answer} for the answer do not fit its window of {window}"
+    return f"about {needs.input_tokens:,} tokens of input and {answer:,} for the answer do not fit its window of {window:,}"
 
 
 def ruled_out(card: ModelCard, inputs: PlanInputs, *, musts: tuple[str, ...] | None = None, slack: float = 1.0) -> str | None:

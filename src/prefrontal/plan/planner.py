@@ -59,7 +59,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
 
 
 def _tool_plan(inputs: PlanInputs, offer: ToolOffer) -> Plan:
-    lost = f"no model is needed: the reflex '{offer.tool}' answers"
+    lost = f"not needed, because the reflex '{offer.tool}' answers"
     return Plan(
         path="tool",
         tool=offer.tool,
@@ -69,7 +69,7 @@ def _tool_plan(inputs: PlanInputs, offer: ToolOffer) -> Plan:
         policy="reflex",
         reasons=(
             Reason(rule="assessment", effect=assessed(inputs)),
-            Reason(rule="reflex", effect=f"'{offer.tool}' answers this without a model: {offer.reason}"),
+            Reason(rule="reflex", effect=f"'{offer.tool}' answers this without a model: the prompt {offer.reason}"),
         ),
         candidates=tuple([Candidate(model=name, score=0.0, eligible=False, lost=lost) for name in inputs.cards]),
     )
@@ -107,7 +107,7 @@ def choose_effort(inputs: PlanInputs, card: ModelCard) -> tuple[Effort, Reason]:
         ("routing.effort.default", settings.default),
     ):
         if value is not None:
-            return Effort(score=value, origin="policy"), Reason(rule="effort", effect=f"{value:.2f}, set by {rule}")
+            return Effort(score=value, origin="policy"), Reason(rule="effort", effect=f"{value:.2f} of 1, set by {rule}")
     runtime = inputs.condition(card.id)
     deadline_s = inputs.hints.deadline_s
     effort = effort_score(
@@ -128,7 +128,7 @@ def choose_effort(inputs: PlanInputs, card: ModelCard) -> tuple[Effort, Reason]:
     score = round(min(settings.max, max(settings.min, computed)), 3)
     factors = "; ".join([factor.reason for factor in effort.factors])
     held = f"; held to {settings.min:g} to {settings.max:g} by routing.effort" if abs(score - computed) > 0.001 else ""
-    return msgspec.structs.replace(effort, score=score), Reason(rule="effort", effect=f"{score:.2f}: {factors}{held}")
+    return msgspec.structs.replace(effort, score=score), Reason(rule="effort", effect=f"{score:.2f} of 1: {factors}{held}")
 
 
 def estimate(inputs: PlanInputs, card: ModelCard) -> Estimate:

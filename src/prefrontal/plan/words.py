@@ -13,12 +13,15 @@ from prefrontal.plan.scores import Scored, weigh
 BEHIND: Mapping[str, str] = {
     "quality": "its answers are thought less good",
     "fit": "it suits this kind of task less",
-    "cost": "it costs more",
-    "latency": "its first token comes later",
+    "cost": "it is expected to cost more",
+    "latency": "its first token is expected later",
     "load": "it is busier",
     "priority": "its priority is lower",
 }
-"""What a person reads when a model is behind in one part of the score."""
+"""What a person reads when a model is behind in one part of the score; "expected", as what nobody knows counts as the middle."""
+
+Lead = list[tuple[float, float, str, str]]
+"""For each part of the score: the best's value, its weight, its name, and the phrase for whoever has less."""
 
 TOLD = 2
 """How many parts a sentence names at most (assumed: more is not read)."""
@@ -32,8 +35,7 @@ def candidates(ranking: Ranking, inputs: PlanInputs) -> tuple[Candidate, ...]:
     if not ranking.ranked:
         return tuple([Candidate(model=name, score=0.0, eligible=False, lost=why) for name, why in ranking.ruled_out])
     best = ranking.ranked[0]
-    weights = weigh(inputs)
-    lead = [(best.parts.get(part, 0.0), weights.get(part, 1.0), part, phrase) for part, phrase in BEHIND.items()]
+    lead = _lead(best, inputs)
     listed = [_candidate(best, None)]
     listed.extend([_candidate(other, _lost(best, other, lead, ranking.put_first)) for other in ranking.ranked[1:]])
     listed.extend([Candidate(model=name, score=0.0, eligible=False, lost=why) for name, why in ranking.ruled_out])
@@ -48,26 +50,46 @@ def _candidate(scored: Scored, lost: str | None) -> Candidate:
     return Candidate(model=scored.model, score=round(scored.score, 3), eligible=True, lost=lost, parts=parts)
 
 
-def _lost(best: Scored, other: Scored, lead: Sequence[tuple[float, float, str, str]], put_first: str | None) -> str:
+def _lost(best: Scored, other: Scored, lead: Lead, put_first: str | None) -> str:
     """Return the sentence that says why `other` is not the first; `lead` is the best's parts with weights and phrases."""
+    ours, theirs = told_apart(best.score, other.score)
     if put_first is not None and other.score >= best.score:
-        return f"the rule {put_first} puts '{best.model}' first, which scores {best.score:.2f} against {other.score:.2f}"
+        return f"the rule {put_first} puts '{best.model}' first, which scores {ours} against {theirs}"
     if best.note and other.note:
         return f"it has {other.note}; '{best.model}' has {best.note}"
     if other.score == best.score:
-        return f"it scores {other.score:.2f} like '{best.model}', which comes first by its name"
-    text = f"it scores {other.score:.2f}, '{best.model}' {best.score:.2f}"
+        return f"it scores {theirs} like '{best.model}', which comes first by its name"
+    behind = _behind(other, lead)
+    return f"it scores {theirs}, '{best.model}' {ours}{behind}"
+
+
+def _lead(best: Scored, inputs: PlanInputs) -> Lead:
+    """Return the best's parts with their weights and what is said of whoever has less."""
+    weights = weigh(inputs)
+    return [(best.parts.get(part, 0.0), weights.get(part, 1.0), part, phrase) for part, phrase in BEHIND.items()]
+
+
+def _behind(other: Scored, lead: Lead) -> str:
+    """Return in what `other` is behind most, after a colon; nothing when no part tells."""
     parts = other.parts
     gaps = []
     for value, weight, part, phrase in lead:
         gap = (value - parts.get(part, 0.0)) * weight
         if gap > TELLING:
             gaps.append((gap, phrase))
-    if not gaps:
-        return text
     if len(gaps) > 1:
         gaps.sort(reverse=True)
-    return f"{text}: {' and '.join([phrase for _, phrase in gaps[:TOLD]])}"
+    return f": {' and '.join([phrase for _, phrase in gaps[:TOLD]])}" if gaps else ""
+
+
+def told_apart(one: float, two: float) -> tuple[str, str]:
+    """Return two scores as people read them: to a hundredth, and to a thousandth where that alone tells them apart.
+
+    They are rounded to a thousandth first, as the scores of the candidates are, so that no place shows another figure.
+    """
+    one, two = round(one, 3), round(two, 3)
+    digits = 3 if one != two and f"{one:.2f}" == f"{two:.2f}" else 2
+    return f"{one:.{digits}f}", f"{two:.{digits}f}"
 
 
 def why_first(ranking: Ranking, inputs: PlanInputs) -> str:
@@ -77,19 +99,24 @@ def why_first(ranking: Ranking, inputs: PlanInputs) -> str:
     if len(ranked) == 1:
         return f"'{first.model}' is the only model that can take this"
     if ranking.put_first is not None:
-        return f"'{first.model}' comes first of {len(ranked)} by the rule {ranking.put_first}"
+        return f"'{first.model}' comes first of {len(ranked)} models because the rule {ranking.put_first} puts it there"
     if first.note:
-        return f"'{first.model}' comes first of {len(ranked)}: it has {first.note}"
-    parts = ", ".join([f"{name} {value:.2g}" for name, value in sorted(first.parts.items(), key=lambda p: -p[1])])
-    return f"'{first.model}' scores best of {len(ranked)} with {first.score:.2f}, preferring {inputs.prefer}: {parts}"
+        return f"'{first.model}' comes first of {len(ranked)} models: it has {first.note}"
+    second = max(ranked[1:], key=lambda scored: scored.score)
+    ours, theirs = told_apart(first.score, second.score)
+    behind = _behind(second, _lead(first, inputs))
+    return (
+        f"'{first.model}' scores best of {len(ranked)} models with {ours} (preference: {inputs.prefer}); "
+        f"next is '{second.model}' with {theirs}{behind}"
+    )
 
 
 def assessed(inputs: PlanInputs) -> str:
-    """Return the reading of the task as one line."""
+    """Return the reading of the task as one sentence."""
     seen = inputs.assessment
     needs = required_by(inputs)
-    tail = f"; needs {', '.join(needs)}" if needs else ""
+    tail = f"; it needs {', '.join(needs)}".replace("_", " ") if needs else ""
     return (
-        f"{seen.task_type}, complexity {seen.complexity:.2f}, about {seen.needs.input_tokens} tokens in "
-        f"(confidence {seen.confidence:.2f}){tail}"
+        f"the prompt reads as {seen.task_type.replace('_', ' ')} (confidence {seen.confidence:.2f}), "
+        f"complexity {seen.complexity:.2f} of 1, about {seen.needs.input_tokens:,} tokens{tail}"
     )
