@@ -1,0 +1,1 @@
+"""Cutting files into passages: by heading and paragraph, by function and class, by rows. Chunks tile a file exactly."""
