@@ -22,6 +22,7 @@ from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.engine.supervisor import EngineSupervisor
 from prefrontal.execute.lease import ENGINE_API
 from prefrontal.execute.runtime import Runtime
+from prefrontal.ledger.conversations import Conversations, MemoryConversations
 from prefrontal.ledger.store import Ledger
 from prefrontal.machine.context import LIBRARY, CallContext, World
 from prefrontal.machine.embed import Embedded, embed
@@ -57,6 +58,7 @@ class Prefrontal:
         self.own_ports = own_ports
         self.counter = counter
         self._world: tuple[Current[Registry], World] | None = None
+        self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place
 
     @property
     def clock(self) -> Clock:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prefrontal.app.build import Builder, Source
+from prefrontal.app.conversations import open_conversations
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Chance, Clock, SystemClock
 from prefrontal.config.home import candidates
@@ -47,6 +48,7 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     builder = Builder(env=environment, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
     loaded = builder.load(config, flags)
     pf, closers = await builder.build(loaded, lambda: builder.load(config, flags), transport=transport, ledger=ledger)
+    pf.conversations = open_conversations(loaded.config.records, builder)
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
     try:
@@ -64,5 +66,6 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await pf.conversations.aclose()
         for close in reversed(closers):
             await close()

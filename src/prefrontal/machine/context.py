@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from prefrontal.chat.response import ChatResponse
 from prefrontal.config.registry import Registry
 from prefrontal.config.schema import Config
+from prefrontal.contracts.wire import Dropped
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,7 +17,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
 
     route: the HTTP route or the library method. request_id: the caller's. session: from a header. channel: from a header.
     allow_host: loopback or admin, so system metrics may be shown. arrived: monotonic moment of arrival (None: now).
-    timeout_s: the caller's own limit. key_id: which key was shown.
+    timeout_s: the caller's own limit. key_id: which key was shown. lost: what of a whole answer the caller's dialect cannot
+    carry, for the record.
     """
 
     route: str = "library"
@@ -24,6 +29,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     allow_host: bool = False
     arrived: float | None = None
     timeout_s: float | None = None
+    lost: Callable[[ChatResponse], tuple[Dropped, ...]] | None = None
 
 
 LIBRARY = CallContext(allow_host=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -60,6 +61,7 @@ class Run:
         self.live: LiveStream | None = None
         self.model: str | None = None
         self.answered_by: AnsweredBy = "none"
+        self.lost: Callable[[], tuple[Dropped, ...]] | None = None
         self.finished = False
         self.record: RequestRecord | None = None
 
@@ -73,6 +75,13 @@ class Run:
         """Return what the latest attempt did not send as given."""
         entries = self.journal.entries
         return entries[-1].dropped if entries else ()
+
+    def _lost(self) -> tuple[Dropped, ...]:
+        """What of the answer the caller's dialect could not carry: a stream's renderer knows it, else the whole answer tells."""
+        if self.lost is not None:
+            return self.lost()
+        count = self.context.lost
+        return () if count is None or self.response is None or self.streaming else count(self.response)
 
     def make_record(
         self, status: Status, *, error: PrefrontalError | None = None, content: dict[str, Any] | None = None
@@ -110,7 +119,7 @@ class Run:
             plan=self.plan,
             tool=self.reflex.tool if self.reflex else None,
             effort_score=self.effort.score,
-            dropped=self.dropped(),
+            dropped=(*self.dropped(), *self._lost()),
             error_code=error.code if error else None,
             error=error.text if error else None,
             config_hash=self.world.hash,

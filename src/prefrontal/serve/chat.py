@@ -1,14 +1,18 @@
-"""POST /v1/chat/completions and /v1/completions: the hot routes, plain ASGI."""
+"""One request for an answer, in whatever dialect: the hot routes, plain ASGI."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.chat.request import ChatRequest
+from prefrontal.chat.response import ChatResponse, Chunk
+from prefrontal.chat.usage import Usage
+from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import InvariantBroken, PrefrontalError
 from prefrontal.machine.context import CallContext
 from prefrontal.machine.run import extension
@@ -22,13 +26,43 @@ from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Send, sen
 from prefrontal.serve.watcher import Watcher
 
 
+class StreamRenderer(Protocol):
+    """Writes one streamed answer as events of its dialect."""
+
+    def render(self, chunk: Chunk) -> bytes:
+        """Return the events of a chunk, none if it has no news for a client."""
+        ...
+
+    def finish(self, usage: Usage, extension: dict[str, Any] | None) -> bytes:
+        """Return the end of the stream, with `extension` as ``x_prefrontal``."""
+        ...
+
+    def error(self, error: PrefrontalError) -> bytes:
+        """Return the end of a broken stream."""
+        ...
+
+
+class LossyRenderer(StreamRenderer, Protocol):
+    """A renderer of a dialect that cannot carry every answer."""
+
+    def lost(self) -> tuple[Dropped, ...]:
+        """Return what could not be carried so far."""
+        ...
+
+
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """How one route reads requests and writes answers."""
+    """How one route reads requests and writes answers.
+
+    lost: counts what of an answer the dialect cannot carry; its stream renderers have a method `lost` then. settle: what must
+    be done before the client sees the last bytes of an answer; it returns the bytes to send.
+    """
 
     parse: Callable[[bytes], ChatRequest]
     render: Callable[..., bytes]
-    stream: type[ChatStreamRenderer]
+    stream: Callable[..., StreamRenderer]
     prefix: str
+    lost: Callable[[ChatResponse], tuple[Dropped, ...]] | None = None
+    settle: Callable[[bytes], Awaitable[bytes]] | None = None
 
 
 CHAT = Dialect(parse=parse_chat_request, render=render_chat_response, stream=ChatStreamRenderer, prefix="chatcmpl-")
@@ -44,7 +78,15 @@ async def serve_chat(
 
     A client that leaves cancels everything done for it; then nothing is sent and nothing raised.
     """
-    request = dialect.parse(body)
+    await serve_request(pf, dialect, dialect.parse(body), context, extra, watcher, send)
+
+
+async def serve_request(
+    pf: Prefrontal, dialect: Dialect, request: ChatRequest, context: CallContext, extra: Headers, watcher: Watcher, send: Send
+) -> None:
+    """Answer one parsed request; like `serve_chat`."""
+    if dialect.lost is not None:
+        context = msgspec.structs.replace(context, lost=dialect.lost)
     try:
         with watcher:
             if request.stream:
@@ -60,6 +102,8 @@ async def serve_chat(
                     created_s=int(record.started_s),
                     extension=extension(record),
                 )
+                if dialect.settle is not None:
+                    data = await dialect.settle(data)
                 headers = [*whole_headers(record, context.request_id), JSON_TYPE, *extra]
                 await send_body(send, 200, headers, data)
     except asyncio.CancelledError:
@@ -81,13 +125,18 @@ async def _send_stream(
         created_s=int(run.started_s),
         include_usage=request.include_usage,
     )
+    if dialect.lost is not None:
+        run.lost = cast("LossyRenderer", renderer).lost
     try:
         await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers, *extra]})
         while chunks := await source.read():
             data = b"".join([renderer.render(chunk) for chunk in chunks])
             if data:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": renderer.finish(source.usage, source.extension())})
+        last = renderer.finish(source.usage, source.extension())
+        if dialect.settle is not None:
+            last = await dialect.settle(last)
+        await send({"type": "http.response.body", "body": last})
     except PrefrontalError as error:
         await send({"type": "http.response.body", "body": renderer.error(error)})
     except Exception as error:

@@ -14,6 +14,8 @@ from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.listing import describe_model, list_models
+from prefrontal.serve.messages import count_messages
+from prefrontal.serve.responses import count_responses, delete_response, get_response
 from prefrontal.serve.types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ KNOWN = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/responses",
     "/v1/models",
     "/v1/explain",
     "/v1/tokens",
@@ -44,6 +49,9 @@ def build_routes(site: Site) -> Router:
             Route("/metrics", pages.metrics, methods=["GET"]),
             Route("/v1/models", pages.models, methods=["GET"]),
             Route("/v1/models/{name:path}", pages.model, methods=["GET"]),
+            Route("/v1/messages/count_tokens", pages.count_messages, methods=["POST"]),
+            Route("/v1/responses/input_tokens", pages.count_responses, methods=["POST"]),
+            Route("/v1/responses/{response_id}", pages.response, methods=["GET", "DELETE"]),
             Route("/v1/explain", pages.explain, methods=["POST"]),
             Route("/v1/tokens", pages.tokens, methods=["POST"]),
             Route("/v1/traces", pages.traces, methods=["GET"]),
@@ -124,6 +132,25 @@ class Pages:
         """The input tokens of a chat request: the engine's count, or an estimate."""
         parsed = parse_chat_request(await self._site.body(request.scope, request.receive))
         return answer(await self._pf.count(parsed, request.scope["prefrontal.context"]))
+
+    async def count_messages(self, request: Request) -> Response:
+        """The input tokens of a Messages request."""
+        body = await self._site.body(request.scope, request.receive)
+        return answer(await count_messages(self._pf, request.scope, body, request.scope["prefrontal.context"]))
+
+    async def count_responses(self, request: Request) -> Response:
+        """The input tokens of a Responses request."""
+        body = await self._site.body(request.scope, request.receive)
+        return answer(await count_responses(self._pf, body, request.scope["prefrontal.context"]))
+
+    async def response(self, request: Request) -> Response:
+        """One stored response, or its end."""
+        response_id, context = request.path_params["response_id"], request.scope["prefrontal.context"]
+        if request.method == "DELETE":
+            return answer(await delete_response(self._pf, response_id, context))
+        stream = request.query_params.get("stream") == "true"
+        found = await get_response(self._pf, response_id, context, stream=stream)
+        return Response(found, media_type="application/json")
 
     async def traces(self, request: Request) -> Response:
         """Request records, newest first."""

@@ -6,24 +6,25 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from starlette.exceptions import HTTPException
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.schema import Config
 from prefrontal.errors import InvalidRequest, InvariantBroken, LimitExceeded, PayloadTooLarge, PrefrontalError, ShuttingDown
 from prefrontal.machine.context import CallContext
-from prefrontal.providers.openai.response import render_error
 from prefrontal.serve.access import Caller, Gate
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
 from prefrontal.serve.embeddings import serve_embeddings
 from prefrontal.serve.heads import error_headers, request_id_of
+from prefrontal.serve.messages import serve_messages
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
+from prefrontal.serve.responses import serve_responses
 from prefrontal.serve.routes import build_routes
 from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
 from prefrontal.serve.watcher import Watcher
+from prefrontal.serve.wording import error_body
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Site:
             if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
                 await send_body(send, 204, [*extra, *self._origins.preflight(origin)], b"")
                 return
-        started = _Started(send)
+        started = _Started(send, scope["path"])
         try:
             path = scope["path"]
             peer = scope["client"][0] if scope.get("client") else None
@@ -107,7 +108,7 @@ class Site:
         self.metrics.error(error)
         if request_id is None and "trace" not in error.details:  # refused before it became a request: it still gets a name
             request_id = self.pf.chance.identifier("req_", self.pf.clock.now())
-        body = msgspec.json.encode(render_error(error), enc_hook=str)
+        body = error_body(send.path, error, request_id)
         headers = [*error_headers(error, request_id), JSON_TYPE, *extra]
         if isinstance(error, PayloadTooLarge):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
@@ -152,10 +153,11 @@ class Site:
 class _Started:
     """A `send` that knows whether the answer has begun, and can add headers to it."""
 
-    __slots__ = ("_extra", "_send", "begun")
+    __slots__ = ("_extra", "_send", "begun", "path")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, path: str) -> None:
         self._send = send
+        self.path = path
         self._extra: Headers = []
         self.begun = False
 
@@ -185,7 +187,21 @@ async def _embeddings(site: Site, scope: Scope, receive: Receive, send: Send, co
     await serve_embeddings(site.pf, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
 
 
-HOT = {"/v1/chat/completions": _chat, "/v1/completions": _completions, "/v1/embeddings": _embeddings}
+async def _messages(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    await serve_messages(site.pf, scope, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
+
+
+async def _responses(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    await serve_responses(site.pf, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
+
+
+HOT = {
+    "/v1/chat/completions": _chat,
+    "/v1/completions": _completions,
+    "/v1/embeddings": _embeddings,
+    "/v1/messages": _messages,
+    "/v1/responses": _responses,
+}
 """The routes that carry traffic. Clients that leave out /v1 in their base URL get a hint from the 404."""
 
 

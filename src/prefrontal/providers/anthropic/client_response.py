@@ -58,15 +58,17 @@ def render_messages_response(
 ) -> bytes:
     """Return the answer as a Message; one that came over this wire keeps its own fields. `created_s` has no place in it.
 
-    Thinking of any provider is shown, under a seal where it is not this wire's own; a refusal of another wire is text.
+    Fields of another upstream's answer that this code does not know are passed on. Thinking of any provider is shown, under a
+    seal where it is not this wire's own; a refusal of another wire is text.
     `extension` goes in as ``x_prefrontal``.
     """
-    own = dict((response.extra or {}).get(DIALECT) or {})
+    passed = dict(response.extra or {})
+    own = dict(passed.pop(DIALECT, None) or {})
     choice = response.choices[0] if response.choices else Choice()
     writer = BlockWriter(Report(), native=True, client=True)
     parts = [writer.write(block, "assistant") for block in choice.blocks if _carried(block, own)]
-    usage = {**usage_object(response.usage), **(own.pop("usage", None) or {})}
-    out = {
+    usage = {**passed.pop("usage", {}), **usage_object(response.usage), **(own.pop("usage", None) or {})}
+    out: dict[str, Any] = {
         "id": id,
         "type": "message",
         "role": "assistant",
@@ -76,7 +78,7 @@ def render_messages_response(
         "stop_sequence": None,
         "usage": usage,
     }
-    out |= own
+    out = {**passed, **out, **own}
     if extension is not None:
         out["x_prefrontal"] = extension
     return encode(out)
@@ -102,9 +104,6 @@ def lost_in_message(response: ChatResponse) -> tuple[Dropped, ...]:
     report = Report()
     if len(response.choices) > 1:
         report.drop("answer.choices", "a Message is one answer: the first was given")
-    for key in response.extra or ():
-        if key != DIALECT:
-            report.drop(f"answer.{key}", NO_FIELD)
     for choice in response.choices[:1]:
         _lost_in_choice(choice, (response.extra or {}).get(DIALECT) or {}, report)
     return report.dropped

@@ -52,6 +52,7 @@ class MessageStreamRenderer:
         self._raw: str | None = None
         self._refused = False
         self._last: dict[str, Any] = {}
+        self._passed: dict[str, Any] = {}
         self._report = Report()
 
     def lost(self) -> tuple[Dropped, ...]:
@@ -94,8 +95,8 @@ class MessageStreamRenderer:
         begin = b"" if self._begun else self._begin(usage)
         finish = self._finish or ("tool_calls" if self._calls else None)
         stop = stop_reason(finish, self._raw, refused=self._refused)
-        counts = {**usage_object(usage), **(self._last.pop("usage", None) or {})}
-        fields = {"delta": {"stop_reason": stop, "stop_sequence": None, **self._last}, "usage": counts}
+        counts = {**self._passed.pop("usage", {}), **usage_object(usage)}
+        fields = {**self._passed, "delta": {"stop_reason": stop, "stop_sequence": None, **self._last}, "usage": counts}
         if extension is not None:
             fields["x_prefrontal"] = extension
         return begin + self._close() + _event("message_delta", fields) + STOP
@@ -161,13 +162,15 @@ class MessageStreamRenderer:
         return begin + self._delta(self._calls[call.index], {"type": "input_json_delta", "partial_json": call.arguments})
 
     def _extras(self, extra: dict[str, Any]) -> bytes:
-        """Pass on this wire's own events under our numbering; note fields of other wires as lost."""
-        for key in extra:
-            if key == "delta" or key == "choice":
-                for name in extra[key]:
+        """Pass on this wire's own events under our numbering; keep other wires' fields for the end, note pieces as lost."""
+        for key, value in extra.items():
+            if key in ("delta", "choice"):
+                for name in value:
                     self._report.drop(f"answer.{name}", NO_FIELD)
+            elif key == "usage" or not isinstance(value, dict | list):
+                self._passed[key] = value
             elif key != DIALECT:
-                self._report.drop(f"answer.{key}", NO_FIELD)
+                self._report.drop(f"answer.content.{key}", "a block that only its own dialect understands")
         event = extra.get(DIALECT)
         if not isinstance(event, dict):
             return b""
