@@ -93,23 +93,3 @@ def test_the_script_for_ci_can_run() -> None:
     assert text.startswith("#!/usr/bin/env bash\n")
     assert "\nset -euo pipefail\n" in text
     assert subprocess.run(["bash", "-n", str(script)], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("target", ["run", "test", "lint", "bench", "docs"])
-def test_every_target_of_the_makefile_is_understood(target: str) -> None:
-    """`make -n` knows what to do for each target, without doing it."""
-    done = subprocess.run(["make", "-n", "-C", str(ROOT), target], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_an_old_python_is_refused_in_plain_words(tmp_path: Path) -> None:
-    """`make` with a Python older than 3.11 says which version is needed, and leaves no half-made environment."""
-    old = tmp_path / "python-of-old"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
-    (tmp_path / "pyproject.toml").touch()
-    done = subprocess.run(["make", "-C", str(tmp_path), "run", f"PYTHON={old}"], capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "Python 3.11 or later is needed" in done.stderr
-    assert not (tmp_path / ".venv").exists()
