@@ -33,7 +33,10 @@ BROAD = {
 }
 """File → (handlers, why). A handler that ends by raising again is not counted. The list may only shrink."""
 
-CACHED = {"config/decode.py": "the fields of a struct, which do not change while the process runs"}
+CACHED = {
+    "config/decode.py": "the fields of a struct, which do not change while the process runs",
+    "knowledge/ingest/run.py": "the encoder of a worker process, which serves one ingest and ends with it",
+}
 """Files that keep results of pure functions for the life of the process, and of what."""
 
 MUTATORS = frozenset(
