@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,43 +35,47 @@ events = st.one_of(
 )
 
 
-class NoRepeat:
-    """Reads every event in full."""
-
-    def read(self, data: str) -> None:
-        return None
-
-    def learn(self, data: str, chunk: Chunk) -> None:
-        return None
-
-    def forget(self) -> None:
-        return None
+def framed(body: str) -> bytes:
+    return b"data: " + body.encode() + b"\n\n"
 
 
-def run(bodies: list[str], *, repeat: bool, mode: str) -> list[Chunk]:
+def run(pieces: list[bytes], *, repeat: bool, mode: str) -> list[Chunk]:
     parser = OpenAIStreamParser(Profile(title="Engine", wire="openai", provider="engine", think_tags="opened"))
     parser._mode = mode  # type: ignore[assignment]  # "unopened" would need a model that always thinks
-    if not repeat:
-        parser._repeat = NoRepeat()  # type: ignore[assignment]
     found = []
-    for body in bodies:
-        found += parser.feed(b"data: " + body.encode() + b"\n\n")
-    found += parser.feed(b"data: [DONE]\n\n")
-    return found + parser.finish()
+    for piece in pieces:
+        if not repeat:
+            parser._repeat = Repeat()  # one that has learnt nothing
+        found += parser.feed(piece)
+    return found + parser.feed(b"data: [DONE]\n\n") + parser.finish()
 
 
-@given(st.lists(events, max_size=12), st.sampled_from(["off", "opened", "unopened"]))
-def test_the_short_way_reads_what_the_long_way_reads(bodies: list[str], mode: str) -> None:
-    """Whatever the events are, both ways give the same chunks."""
-    assert run(bodies, repeat=True, mode=mode) == run(bodies, repeat=False, mode=mode)
+@given(st.lists(events, max_size=12), st.sampled_from(["off", "opened", "unopened"]), st.lists(st.integers(0, 2000), max_size=6))
+def test_the_short_way_reads_what_the_long_way_reads(bodies: list[str], mode: str, cuts: list[int]) -> None:
+    """Whatever the events are, one a read or cut anywhere, both ways give the same chunks."""
+    pieces = [framed(body) for body in bodies]
+    assert run(pieces, repeat=True, mode=mode) == run(pieces, repeat=False, mode=mode)
+    whole = b"".join(pieces)
+    edges = sorted({0, len(whole), *[cut for cut in cuts if cut < len(whole)]})
+    anyhow = [whole[a:b] for a, b in pairwise(edges)]
+    assert run(anyhow, repeat=True, mode=mode) == run(pieces, repeat=False, mode=mode)
 
 
-def test_an_event_like_the_one_before_is_taken() -> None:
-    """After one event in full, the next is read by its text alone, escapes included."""
+def read(repeat: Repeat, *bodies: str) -> tuple[list[Chunk], bytes]:
+    """What is taken of events, and what is left."""
+    chunks: list[Chunk] = []
+    assert repeat.known
+    return chunks, repeat.read(b"".join(map(framed, bodies)), chunks)
+
+
+def test_events_like_the_one_before_are_taken() -> None:
+    """After one event in full, the next are read by their text alone, escapes included, as many as have come."""
     repeat = Repeat()
     repeat.learn(event({"content": "a"}), Chunk(text="a"))
-    assert repeat.read(event({"content": 'b "c" \\ \n é'})) == Chunk(text='b "c" \\ \n é')
-    assert repeat.read(event({"content": ""})) == Chunk(text="")
+    first = 'b "c" \\ \n é'
+    assert read(repeat, event({"content": first}), event({"content": ""})) == ([Chunk(text=first), Chunk(text="")], b"")
+    other = event({"content": "c"}, "stop")
+    assert read(repeat, event({"content": "b"}), other) == ([Chunk(text="b")], framed(other))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_an_event_that_differs_elsewhere_is_not_taken(other: str) -> None:
     """Anything but the text makes it another frame, which is read in full."""
     repeat = Repeat()
     repeat.learn(event({"content": "a"}), Chunk(text="a"))
-    assert repeat.read(other) is None
+    assert read(repeat, other) == ([], framed(other))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +112,7 @@ def test_a_frame_with_other_news_is_not_learnt(body: str, chunk: Chunk) -> None:
     """Only an event that said nothing but its text, in one place, can stand for others."""
     repeat = Repeat()
     repeat.learn(body, chunk)
-    assert repeat.read(body) is None
+    assert not repeat.known
 
 
 def test_a_stream_without_repetition_is_not_tried_forever() -> None:
@@ -115,4 +120,4 @@ def test_a_stream_without_repetition_is_not_tried_forever() -> None:
     repeat = Repeat()
     for number in range(MOST_MISSES + 3):
         repeat.learn(event({"content": "a"}, created=number), Chunk(text="a"))
-    assert repeat.read(event({"content": "b"}, created=MOST_MISSES + 2)) is None
+    assert not repeat.known

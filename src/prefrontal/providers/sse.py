@@ -46,8 +46,6 @@ class SSEDecoder:
             self._skip_lf = False
             if data[:1] == b"\n":
                 data = data[1:]
-        if self._is_one_event(data):  # as nearly all reads of a paced stream are
-            return [Event(None, data[6:-2].decode("utf-8", "replace"))]
         cut = max(data.rfind(b"\n"), data.rfind(b"\r"))
         if cut < 0:
             self._buffer += data
@@ -66,17 +64,10 @@ class SSEDecoder:
             raise self._too_long()
         return events
 
-    def _is_one_event(self, data: bytes) -> bool:
-        """Whether `data` is one whole event of one line, and nothing else is pending."""
-        return (
-            data.startswith(b"data: ")
-            and data.endswith(b"\n\n")
-            and data.find(b"\n") == len(data) - 2
-            and not (self._buffer or self._data or self._name)
-            and b"\r" not in data
-            and len(data) <= self._limit
-            and self._started
-        )
+    @property
+    def idle(self) -> bool:
+        """Whether the next byte begins an event: nothing is left over from the one before."""
+        return not (self._buffer or self._data or self._name or self._skip_lf)
 
     def finish(self) -> list[Event]:
         """Return the event that the end of the stream completes, if one was begun: many engines leave out the last blank line."""

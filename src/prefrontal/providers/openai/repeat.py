@@ -11,50 +11,59 @@ from prefrontal.chat.response import Chunk
 MOST_MISSES = 8
 """So many frames are tried that never fit again; a stream whose every event differs elsewhere too is read in full (assumed)."""
 
-_CONTENT = re.compile(r'"content":\s*"((?:[^"\\]|\\.)*)"')
+_CONTENT = re.compile(rb'"content":\s*"((?:[^"\\]|\\.)*)"')
 _TEXT = msgspec.json.Decoder(str)
 
 
 class Repeat:
     """Reads events that are equal to an earlier one but for the text of their `content`.
 
-    Exact: an event is taken only when all before and after its text is byte for byte the frame of an event that was read in
-    full, and what is between is one JSON string. So it means the same, with that text.
+    Exact: bytes are taken only when all before and after the text is byte for byte the frame of an event that was read in full,
+    and what is between is one JSON string. So they mean the same, with that text. Whoever uses it must call `forget` when what
+    was read since changes the meaning of an event.
     """
 
-    __slots__ = ("_after", "_before", "_choice", "_misses")
+    __slots__ = ("_after", "_before", "_choice", "_misses", "known")
 
     def __init__(self) -> None:
-        self._before: str | None = None
-        self._after = ""
+        self.known = False
+        self._before = b""
+        self._after = b""
         self._choice = 0
         self._misses = 0
 
-    def read(self, data: str) -> Chunk | None:
-        """Return the chunk of an event that fits the frame; None: it has to be read in full."""
+    def read(self, data: bytes, chunks: list[Chunk]) -> bytes:
+        """Add the chunks of the events at the start of `data` that fit the frame; return the rest, to be read in full."""
         before, after = self._before, self._after
-        if before is None or not data.startswith(before) or not data.endswith(after):
-            return None
-        quoted = data[len(before) - 1 : len(data) - len(after) + 1]  # the frame has the quotation marks
-        try:
-            text = _TEXT.decode(quoted)
-        except ValueError:
-            return None
-        self._misses = 0
-        return Chunk(choice=self._choice, text=text)
+        while data.startswith(before):
+            end = data.find(after, len(before))
+            if end < 0:
+                break
+            try:
+                text = _TEXT.decode(data[len(before) - 1 : end + 1])  # the frame has the quotation marks
+            except ValueError:
+                break
+            self._misses = 0
+            chunks.append(Chunk(choice=self._choice, text=text))
+            data = data[end + len(after) :]
+            if not data:
+                break
+        return data
 
     def forget(self) -> None:
         """Read the next event in full."""
-        self._before = None
+        self.known = False
 
     def learn(self, data: str, chunk: Chunk) -> None:
-        """Take the frame of an event that was read in full as `chunk`, when it said nothing but text."""
+        """Take the frame of an event whose data was read in full as `chunk`, when it said nothing but text."""
+        self.known = False
         if self._misses > MOST_MISSES or not chunk.text or chunk != Chunk(choice=chunk.choice, text=chunk.text):
             return
         self._misses += 1
-        found = _CONTENT.search(data)
-        if found is None or data.count('"content"') != 1 or data.find('"delta"', 0, found.start()) < 0:
+        event = b"data: %b\n\n" % data.encode()
+        found = _CONTENT.search(event)
+        if found is None or event.count(b'"content"') != 1 or event.find(b'"delta"', 0, found.start()) < 0 or b"\n" in event[:-2]:
             return
-        if _TEXT.decode(data[found.start(1) - 1 : found.end(1) + 1]) != chunk.text:
-            return
-        self._before, self._after, self._choice = data[: found.start(1)], data[found.end(1) :], chunk.choice
+        if _TEXT.decode(event[found.start(1) - 1 : found.end(1) + 1]) == chunk.text:
+            self._before, self._after, self._choice = event[: found.start(1)], event[found.end(1) :], chunk.choice
+            self.known = True

@@ -55,24 +55,41 @@ class OpenAIStreamParser:
         self._plain: bytearray | None = None
         self._begun = False
         self._repeat = Repeat()
+        self._last: str | None = None  # the data of the event read last, when all of it went into one chunk
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks that `data` completes. Raises ProviderError: an error event, or bytes not of this wire."""
+        chunks: list[Chunk] = []
+        if self._repeat.known:
+            data = self._repeat.read(data, chunks)
+            if not data:
+                return chunks
         if not self._begun and data.strip():
             self._begun = True
             self._plain = bytearray() if data.lstrip()[:1] == b"{" else None
         if self._plain is None:
-            return self._run(lambda: self._decoder.feed(data))
+            self._run(lambda: self._decoder.feed(data), chunks)
+            self._learn(chunks)
+            return chunks
         self._plain += data
         if len(self._plain) > MAX_LINE_BYTES:
             raise ProviderMisbehaved(
                 "The upstream's answer is no stream, and too large.", model=self._model, provider=self._provider
             )
-        return []
+        return chunks
+
+    def _learn(self, chunks: list[Chunk]) -> None:
+        """Let the event that was read last stand for those like it, when nothing is left over from it."""
+        last, idle = self._last, self._decoder.idle
+        if last is None or not idle or self._done or self._error or not self._choices[chunks[-1].choice].reader.passing:
+            self._repeat.forget()
+        else:
+            self._repeat.learn(last, chunks[-1])
 
     def finish(self) -> list[Chunk]:
         """Return the rest. Raises ProviderCut when neither ``[DONE]`` nor every choice's finish reason was seen."""
-        chunks = self._run(self._last_events)
+        chunks: list[Chunk] = []
+        self._run(self._last_events, chunks)
         if self._error is not None:
             if chunks:
                 return chunks
@@ -90,10 +107,10 @@ class OpenAIStreamParser:
             return [Event(None, self._plain.decode("utf-8", "replace"))]
         return [event for event in self._decoder.finish() if event.data.startswith("[DONE]") or loads(event.data) is not None]
 
-    def _run(self, decode: Any) -> list[Chunk]:
+    def _run(self, decode: Any, chunks: list[Chunk]) -> None:
         if self._error is not None:
             raise self._error
-        chunks: list[Chunk] = []
+        self._last = None
         try:
             for event in decode():
                 if not self._done:
@@ -103,20 +120,15 @@ class OpenAIStreamParser:
             error.model, error.provider = self._model, self._provider
             if not chunks:
                 raise
-        return chunks
 
     def _event(self, event: Event, chunks: list[Chunk]) -> None:
         data = event.data
+        self._last = None
         if data.startswith("[DONE]"):
             self._done = True
             return
         if not data or data.isspace():
             return
-        if event.event is None:
-            again = self._repeat.read(data)
-            if again is not None:
-                chunks.append(again)
-                return
         raw = decode_answer(data)
         choices = raw.get("choices")
         if choices is None or event.event == "error":
@@ -132,8 +144,8 @@ class OpenAIStreamParser:
             chunk = self._read_choice(choice, raw, top)
             chunks.append(chunk)
             top = {}
-        if len(choices) == 1 and event.event is None and self._choices[chunk.choice].reader.passing:
-            self._repeat.learn(data, chunk)
+        if len(choices) == 1 and event.event is None:
+            self._last = data
         if not choices and top:
             chunks.append(Chunk(**self._identity(raw), usage=top.get("usage"), extra=top.get("extra")))
 
@@ -154,7 +166,6 @@ class OpenAIStreamParser:
         if head == self._head:
             return {}
         self._head = head
-        self._repeat.forget()
         id_, model, created = head
         return {
             "id": id_ if isinstance(id_, str) else None,
