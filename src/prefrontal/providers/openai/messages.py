@@ -161,6 +161,8 @@ def render_messages(messages: tuple[Message, ...], *, native: bool, lost: list[s
             continue
         else:
             plain = _turn(message, blocks, native, lost)
+            if not native and blocks and plain.keys() <= {"role", "content"} and not plain.get("content"):
+                continue  # nothing of it has a form here, which `lost` says
         out.append(_finish(plain, message, native, lost))
     return out
 
@@ -184,6 +186,10 @@ def _tool_turns(message: Message, native: bool, lost: list[str]) -> list[dict[st
         turn = {"role": "tool", "tool_call_id": result.call_id, "content": content}
         if result.extra and native:
             turn.update(result.extra)
+        elif result.extra:
+            _note(result.extra, "messages[].tool_result", lost)
+        if result.is_error:
+            lost.append("messages[].tool_result.is_error")
         if message.role == "tool" and len(results) == 1:
             turn = _finish(turn, message, native, lost)
         out.append(turn)
@@ -191,6 +197,10 @@ def _tool_turns(message: Message, native: bool, lost: list[str]) -> list[dict[st
     if rest:
         out.append(_turn(message, rest, native, lost))
     return out
+
+
+def _note(extra: dict[str, Any] | None, where: str, lost: list[str]) -> None:
+    lost.extend([f"{where}.{key}" for key, value in (extra or {}).items() if value is not None])
 
 
 def _turn(message: Message, blocks: tuple[Block, ...], native: bool, lost: list[str]) -> dict[str, Any]:
@@ -204,6 +214,8 @@ def _turn(message: Message, blocks: tuple[Block, ...], native: bool, lost: list[
     for block in blocks:
         if isinstance(block, ToolCall):
             calls.append(render_tool_call(block, native=native))
+            if block.extra and not native:
+                _note(block.extra, "messages[].tool_calls[]", lost)
         elif isinstance(block, Reasoning):
             _put_reasoning(out, block, lost)
         elif isinstance(block, Refusal) and message.form != "parts":
@@ -212,10 +224,10 @@ def _turn(message: Message, blocks: tuple[Block, ...], native: bool, lost: list[
             out["audio"] = {"id": block.id, **((block.extra or {}) if native else {})}
         else:
             content.append(block)
-    if content or message.form == "parts":
+    if content or (message.form == "parts" and native):
         out["content"] = _content_of(tuple(content), message.form, native, lost)
     elif message.form != "absent":
-        out["content"] = "" if message.form == "text" and not calls and "refusal" not in out else None
+        out["content"] = "" if message.form in ("text", "parts") and not calls and "refusal" not in out else None
     if calls:
         out["tool_calls"] = calls
     return out
@@ -236,6 +248,11 @@ def _content_of(blocks: tuple[Block, ...], form: str, native: bool, lost: list[s
     if form != "parts" and all(type(block) is Text and not block.extra for block in blocks):
         return "".join([block.text for block in blocks])  # type: ignore[union-attr]  # all are Text, checked above
     parts: list[dict[str, Any]] = []
+    if not native:
+        for block in blocks:
+            _note(getattr(block, "extra", None), "messages[].content", lost)
+        if len(blocks) == 1 and isinstance(blocks[0], Text):
+            return blocks[0].text  # other dialects always write lists, which not every engine takes
     for block in blocks:
         part = render_part(block, native=native)
         if part is None:

@@ -98,6 +98,8 @@ def render_tool(tool: Tool, *, native: bool, lost: list[str]) -> dict[str, Any] 
     if tool.extra and native:
         inner.update(tool.extra.get("function") or {})
         out.update({key: value for key, value in tool.extra.items() if key != "function"})
+    elif tool.extra:
+        lost.extend([f"tools[].{key}" for key, value in tool.extra.items() if value is not None])
     return out
 
 
