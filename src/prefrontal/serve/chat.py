@@ -130,7 +130,7 @@ async def _send_stream(
     try:
         await send({"type": "http.response.start", "status": 200, "headers": [*STREAM_HEADERS, *headers, *extra]})
         while chunks := await source.read():
-            data = b"".join([renderer.render(chunk) for chunk in chunks])
+            data = renderer.render(chunks[0]) if len(chunks) == 1 else b"".join([renderer.render(chunk) for chunk in chunks])
             if data:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         last = renderer.finish(source.usage, source.extension())

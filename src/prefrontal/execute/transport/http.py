@@ -27,6 +27,7 @@ from prefrontal.execute.transport.base import (
     system_trust,
 )
 from prefrontal.execute.transport.faults import CAUGHT, Stage, origin_of, timed_out, translate
+from prefrontal.execute.transport.patience import PATIENT_FROM_S, Patience
 from prefrontal.execute.transport.slots import Slots
 from prefrontal.execute.transport.tls import TlsContexts
 
@@ -78,6 +79,7 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._limits: dict[float | None, aiohttp.ClientTimeout] = {}
         self._streams: set[_HttpStream] = set()
+        self._patience = Patience(clock, self._streams)
         self._closed = False
 
     async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
@@ -98,6 +100,7 @@ class HttpTransport:
         self._closed = True
         for stream in tuple(self._streams):
             await stream.aclose()
+        await self._patience.aclose()
         if self._session is not None:
             await self._session.close()
             await self._clock.sleep(0)  # lets the loop run the close callbacks of the sockets
@@ -123,7 +126,7 @@ class HttpTransport:
         except BaseException:  # cancelled or failed: the slot is free again, and the exception goes on
             self._slots.give(origin)
             raise
-        return _HttpStream(response, limits, self._slots, origin, self._streams)
+        return _HttpStream(response, limits, self._slots, origin, self._streams, self._patience)
 
     async def _head(
         self, request: WireRequest, timeouts: Timeouts, origin: str, url: URL, begun_s: float
@@ -245,6 +248,7 @@ class _HttpStream:
         slots: Slots,
         origin: str,
         registry: set[_HttpStream],
+        patience: Patience,
     ) -> None:
         self.status: int = response.status
         self.headers: Mapping[str, str] = _lower(response.headers)
@@ -255,6 +259,9 @@ class _HttpStream:
         self._origin = origin
         self._registry = registry
         registry.add(self)
+        self._patience = patience
+        self._expired = False
+        self.due_s: float | None = None
         self._ended = False
         self._closed = False
 
@@ -268,8 +275,11 @@ class _HttpStream:
             return self._rest()
         left_s, stage, limit_s = self._deadlines.next_read()
         try:
-            async with self._deadlines.clock.timeout(left_s):
-                data = await self._content.readany()
+            if left_s is not None and left_s >= PATIENT_FROM_S:
+                data = await self._read_patiently(left_s)
+            else:
+                async with self._deadlines.clock.timeout(left_s):
+                    data = await self._content.readany()
         except asyncio.CancelledError:
             self._abort()
             raise
@@ -278,12 +288,27 @@ class _HttpStream:
             raise timed_out(self._deadlines.url, stage, limit_s) from error
         except CAUGHT as error:
             self._abort()
+            if self._expired:
+                raise timed_out(self._deadlines.url, stage, limit_s) from error
             raise translate(error, self._deadlines.url, answering=True) from error
         if data:
             self._deadlines.arrived()
         else:
             self._ended = True
         return data
+
+    async def _read_patiently(self, left_s: float) -> bytes:
+        self.due_s = self._deadlines.clock.monotonic() + left_s
+        self._patience.wake()
+        try:
+            return await self._content.readany()
+        finally:
+            self.due_s = None
+
+    def expire(self) -> None:
+        """End the read that waits now: closing the connection fails it."""
+        self._expired = True
+        self._response.close()
 
     def _rest(self) -> bytes:
         try:
