@@ -16,7 +16,10 @@ Status = Literal["ok", "error", "cancelled"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One call to one upstream. Times are milliseconds from the request's arrival; `cost_usd` None is unknown."""
+    """One call to one upstream. Times are milliseconds from the request's arrival; `cost_usd` None is unknown.
+
+    response_model: what the upstream calls the model that answered. chunks: pieces of a stream that carried something to see.
+    """
 
     model: str
     provider: str = ""
@@ -31,6 +34,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     upstream_request_id: str | None = None
     retry_class: str | None = None
     finish_reason: str | None = None
+    response_model: str | None = None
+    chunks: int | None = None
     effort_dialect: str | None = None
     effort_fields: dict[str, Any] | None = None
     usage: Usage = UNKNOWN_USAGE
@@ -41,7 +46,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one request. `started_s` is Unix time; durations are milliseconds.
 
-    `overhead_ms` is the time that was ours: the total without the time spent waiting for an upstream.
+    `trace_id` is the W3C trace (32 hex digits), the caller's where one was given; `parent_span_id` is the caller's span then.
+    `trace_sampled` False: the caller asked not to keep this trace. `overhead_ms` is the time that was ours: the total without
+    the time spent waiting for an upstream.
     `content` is stored only when configured, with secrets removed; `content_dropped` says that it had to be left out.
     """
 
@@ -59,6 +66,9 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     request_id: str | None = None
     key_id: str | None = None
+    trace_id: str | None = None
+    parent_span_id: str | None = None
+    trace_sampled: bool = True
     duration_ms: float = 0.0
     overhead_ms: float = 0.0
     first_token_ms: float | None = None

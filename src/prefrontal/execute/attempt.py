@@ -111,6 +111,7 @@ class Attempter:
         if reply.status >= HTTP_NOT_OK:
             raise provider.parse_error(reply, target)
         answer = _parsed(provider.parse_chat, reply, target)
+        entry.response_model = answer.model or None
         if answer.choices:
             entry.finish_reason = answer.choices[0].finish_reason
         if thinking_ate_cap(answer, thinks(attempt.card, fields, answer.usage)):
@@ -163,9 +164,12 @@ class Attempter:
         reply = await self._send(wire, ticket)
         if reply.status >= HTTP_NOT_OK:
             raise provider.parse_error(reply, target)
-        return _parsed(provider.parse_embeddings, reply, target)
+        answer = _parsed(provider.parse_embeddings, reply, target)
+        ticket.entry.response_model = answer.model or None
+        return answer
 
     async def _send(self, wire: WireRequest, ticket: Ticket) -> WireResponse:
+        wire = _traced(wire, ticket)
         before = self.clock.monotonic()
         try:
             return await self.transport.send(wire, self._timeouts(ticket.call, ticket.entry.card, whole=True))
@@ -230,6 +234,7 @@ class Attempter:
             target = self._target(card) if card.base_url is not None else await self._leased(ticket, lease)
             wire = self._provider(target).render_chat(call.request, target, fields, stream=True)
             ticket.entry.rendered(fields, wire)
+            wire = _traced(wire, ticket)
             before = self.clock.monotonic()
             try:
                 stream = await self.transport.open(wire, self._timeouts(call, card, whole=False))
@@ -311,6 +316,14 @@ def _named(error: PrefrontalError, card: ModelCard) -> PrefrontalError:
         error.model = card.id  # type: ignore[attr-defined]  # only ProviderError has it, and getattr found it
         error.provider = card.provider or card.profile  # type: ignore[attr-defined]  # same
     return error
+
+
+def _traced(wire: WireRequest, ticket: Ticket) -> WireRequest:
+    """Return the request with the headers that make what the upstream does part of the caller's trace."""
+    trace = ticket.call.trace
+    if trace is None:
+        return wire
+    return msgspec.structs.replace(wire, headers=(*wire.headers, *trace.headers(len(ticket.journal.entries))))
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

@@ -9,6 +9,7 @@ from prefrontal.chat.request import ChatRequest
 from prefrontal.config.schema_service import Limits
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.trace import Propagation
 
 LEAST_TIME_S = 0.001
 """A deadline that has just passed still gives a timer something to count (assumed)."""
@@ -19,7 +20,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     For embeddings `request` holds the texts as one message, for estimates, and `embeddings` what is sent. `deadline` is a
     moment of the monotonic clock (None: only the configured timeouts). `default_cap` is the output cap in tokens to use when
-    the caller gave none and the model needs one.
+    the caller gave none and the model needs one. `trace` is told to upstreams (None: nothing).
     """
 
     request: ChatRequest
@@ -29,6 +30,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     default_cap: int | None = None
     embeddings: EmbeddingsRequest | None = None
+    trace: Propagation | None = None
 
     def remaining_s(self, now: float, limit_s: float | None) -> float | None:
         """Return the seconds that `limit_s` and the deadline leave at monotonic time `now`; None: without end."""

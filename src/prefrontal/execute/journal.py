@@ -31,6 +31,8 @@ class Entry:
         self.usage = UNKNOWN_USAGE
         self.cost_usd: float | None = None
         self.upstream_request_id: str | None = None
+        self.response_model: str | None = None
+        self.chunks = 0
 
     def rendered(self, fields: EffortFields, wire: WireRequest) -> None:
         """Note what was sent for effort and what was left out."""
@@ -56,6 +58,8 @@ class Entry:
             upstream_request_id=upstream.upstream_request_id if upstream else self.upstream_request_id,
             retry_class=self.retry.kind if self.retry else None,
             finish_reason=self.finish_reason,
+            response_model=self.response_model,
+            chunks=self.chunks or None,
             effort_dialect=fields.dialect if fields else None,
             effort_fields=fields.fields or None if fields else None,
             usage=self.usage,

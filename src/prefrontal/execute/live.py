@@ -90,9 +90,12 @@ class LiveStream:
         for chunk in chunks:
             if chunk.usage is not None:
                 self.usage = chunk.usage
+            if chunk.model is not None:
+                entry.response_model = chunk.model
             if chunk.finish_reason is not None:
                 entry.finish_reason = chunk.finish_reason
             if chunk.has_token:
+                entry.chunks += 1
                 if entry.first_token_ms is None:
                     entry.first_token_ms = self.journal.elapsed_ms()
                 self.characters += len(chunk.text) + len(chunk.reasoning) + len(chunk.refusal)

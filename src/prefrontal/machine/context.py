@@ -9,6 +9,7 @@ import msgspec
 from prefrontal.chat.response import ChatResponse
 from prefrontal.config.registry import Registry
 from prefrontal.config.schema import Config
+from prefrontal.contracts.trace import TraceContext
 from prefrontal.contracts.wire import Dropped
 
 
@@ -18,7 +19,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     route: the HTTP route or the library method. request_id: the caller's. session: from a header. channel: from a header.
     allow_host: loopback or admin, so system metrics may be shown. arrived: monotonic moment of arrival (None: now).
     timeout_s: the caller's own limit. key_id: which key was shown. lost: what of a whole answer the caller's dialect cannot
-    carry, for the record.
+    carry, for the record. trace: the caller's trace, from the header ``traceparent``.
     """
 
     route: str = "library"
@@ -30,6 +31,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     arrived: float | None = None
     timeout_s: float | None = None
     lost: Callable[[ChatResponse], tuple[Dropped, ...]] | None = None
+    trace: TraceContext | None = None
 
 
 LIBRARY = CallContext(allow_host=True)

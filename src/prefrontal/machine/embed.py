@@ -43,7 +43,14 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     try:
         run.cards = _cards(request.model, world)
         run.to(State.LLM_CALL)
-        call = Call(request=run.request, cards=run.cards, effort=run.effort, limits=world.config.limits, embeddings=request)
+        call = Call(
+            request=run.request,
+            cards=run.cards,
+            effort=run.effort,
+            limits=world.config.limits,
+            embeddings=request,
+            trace=run.propagation(always=machine.parts.tracing),
+        )
         response, card = await machine.parts.executor.embed(call, run.journal)
     except PrefrontalError as error:
         error.details.setdefault("trace", run.id)

@@ -200,6 +200,7 @@ class Machine:
             limits=limits,
             deadline=None if timeout_s is None else run.journal.arrived + timeout_s,
             default_cap=run.default_cap,
+            trace=run.propagation(always=self.parts.tracing),
         )
         if run.streaming:
             run.live, card = await self.parts.executor.open(call, run.journal)

@@ -24,7 +24,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine works with; `sink` receives every finished record.
 
     ready: which local engines are up (True) or would have to be started (False), by model id. adhoc: a card for
-    ``provider/model`` when that provider's key lies in the environment although nothing names the model.
+    ``provider/model`` when that provider's key lies in the environment although nothing names the model. tracing: upstreams
+    are told of traces that begin here, too, and not only of those that callers began.
     """
 
     executor: Executor
@@ -41,3 +42,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], Mapping[str, bool]]
     sink: Callable[[RequestRecord], None]
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
+    tracing: bool = False

@@ -14,6 +14,7 @@ from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
+from prefrontal.contracts.trace import Propagation, trace_id_of
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import PrefrontalError
 from prefrontal.execute.journal import Journal
@@ -76,6 +77,11 @@ class Run:
         entries = self.journal.entries
         return entries[-1].dropped if entries else ()
 
+    def propagation(self, *, always: bool) -> Propagation | None:
+        """Return what upstreams are told of this trace: of one that the caller began, and with `always` of any."""
+        trace = self.context.trace
+        return None if trace is None and not always else Propagation(record_id=self.id, context=trace)
+
     def _lost(self) -> tuple[Dropped, ...]:
         """What of the answer the caller's dialect could not carry: a stream's renderer knows it, else the whole answer tells."""
         if self.lost is not None:
@@ -91,6 +97,7 @@ class Run:
         duration_ms = journal.elapsed_ms()
         first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok"), None)
         usage, cost = journal.usage(), journal.cost_usd()
+        trace = self.context.trace
         if self.answered_by == "tool" and self.response is not None:
             usage, cost, first = self.response.usage, 0.0, duration_ms
         return RequestRecord(
@@ -108,6 +115,9 @@ class Run:
             session=self.request.hints.session or self.context.session,
             request_id=self.context.request_id,
             key_id=self.context.key_id,
+            trace_id=trace_id_of(self.id) if trace is None else trace.trace_id,
+            parent_span_id=None if trace is None else trace.parent_id,
+            trace_sampled=trace is None or trace.sampled,
             duration_ms=round(duration_ms, 3),
             overhead_ms=round(max(0.0, duration_ms - journal.waited_s * 1000.0), 3),
             first_token_ms=None if first is None else round(first, 3),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.contracts.trace import TraceContext, parse_traceparent
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import AllAttemptsFailed, LimitExceeded, Overloaded, PrefrontalError, ProviderError
 from prefrontal.serve.types import Headers
@@ -20,6 +23,12 @@ def request_id_of(value: bytes | None) -> str | None:
         return None
     text = value.decode("ascii")
     return text if text.isprintable() else None
+
+
+def trace_of(headers: Mapping[bytes, bytes]) -> TraceContext | None:
+    """Return the caller's trace, from the headers of W3C Trace Context; one that is not valid begins none (specified there)."""
+    state = headers.get(b"tracestate")
+    return parse_traceparent(headers[b"traceparent"].decode("latin-1"), state.decode("latin-1") if state else None)
 
 
 def first_headers(trace: str, request_id: str | None, model: str | None, answered_by: str, effort: float | None) -> Headers:

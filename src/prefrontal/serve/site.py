@@ -16,7 +16,7 @@ from prefrontal.serve.access import Caller, Gate
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
 from prefrontal.serve.embeddings import serve_embeddings
-from prefrontal.serve.heads import error_headers, request_id_of
+from prefrontal.serve.heads import error_headers, request_id_of, trace_of
 from prefrontal.serve.messages import serve_messages
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
@@ -142,6 +142,7 @@ class Site:
             key_id=caller.key_id,
             allow_host=caller.trusted,
             arrived=self.pf.clock.monotonic(),
+            trace=trace_of(headers) if b"traceparent" in headers else None,
         )
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:
