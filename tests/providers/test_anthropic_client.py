@@ -13,6 +13,7 @@ from prefrontal.chat.blocks import File, Image, Reasoning, Text, ToolCall, ToolR
 from prefrontal.errors import InvalidRequest
 from prefrontal.providers.anthropic.client import parse_messages_request, render_messages_body
 from prefrontal.providers.anthropic.provider import AnthropicProvider
+from prefrontal.providers.anthropic.seals import seal
 from prefrontal.providers.openai.request import render_chat_body
 
 TEXT = st.text(max_size=12)
@@ -69,7 +70,8 @@ RESULT = st.builds(
     st.sampled_from([{}, {"is_error": True}, {"is_error": False}]),
 )
 CALL = block("tool_use", id=WORD, name=WORD, input=OBJECT)
-THINKING = st.one_of(block("thinking", thinking=TEXT, signature=TEXT), block("redacted_thinking", data=TEXT))
+SEALED = TEXT | st.builds(seal, st.none() | WORD, st.none() | TEXT)
+THINKING = st.one_of(block("thinking", thinking=TEXT, signature=SEALED), block("redacted_thinking", data=SEALED))
 SERVER = block("server_tool_use", id=WORD, name=st.just("web_search"), input=OBJECT)
 
 
@@ -255,6 +257,7 @@ def test_a_native_request_reaches_the_upstream_unchanged(target_of, plain):
         ({"tool_choice": "auto"}, "tool_choice.type"),
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"stream": "yes"}, "stream"),
+        ({"stop_sequences": ["a", 5]}, "stop_sequences"),
         ({"thinking": True}, "thinking"),
         ({"metadata": []}, "metadata"),
         ({"x_prefrontal": {"prefr": "cost"}}, "x_prefrontal.prefr"),

@@ -63,6 +63,9 @@ def build_card(
     context, context_origin = _first(
         (entry.context_tokens, origin), (seen.context_tokens, "engine"), (_of(fact, "context_tokens"), "facts")
     )
+    bound = profile.window_bound_tokens
+    if bound is not None and entry.context_tokens is None and context is not None and context > bound:
+        context, context_origin = bound, "assumed"
     capabilities = _capabilities(entry, seen, fact, profile, origin)
     card = ModelCard(
         id=name,

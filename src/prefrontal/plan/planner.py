@@ -78,8 +78,8 @@ def _tool_plan(inputs: PlanInputs, offer: ToolOffer) -> Plan:
 def choose_fallbacks(inputs: PlanInputs, ranked: Sequence[Scored], policy: str = "") -> tuple[tuple[str, ...], Reason]:
     """Return the models to try after the first of `ranked`, and why.
 
-    That is the configured chain as far as it can serve, whole, else the policy's order up to `MAX_FALLBACKS`. Under
-    ``primary_with_fallback`` the primary belongs to the chain.
+    That is the configured chain as far as it can serve, whole; without one, or when none of it can serve, the policy's order up
+    to `MAX_FALLBACKS`. Under ``primary_with_fallback`` the primary belongs to the chain.
     """
     if not inputs.hints.fallback:
         return (), Reason(rule="fallback", effect="the caller forbids another model")
@@ -87,11 +87,15 @@ def choose_fallbacks(inputs: PlanInputs, ranked: Sequence[Scored], policy: str =
     chain = fallback_chain(inputs)
     if chain and policy == "primary_with_fallback":
         chain = list(dict.fromkeys(configured_order([inputs.cards[s.model] for s in ranked], inputs)))
-    order = [name for name in chain if name in able] if chain else able[:MAX_FALLBACKS]
-    if order:
-        effect = f"if it fails: {', '.join(order)}"
+    order = [name for name in chain if name in able]
+    listed = ", ".join(order or able[:MAX_FALLBACKS])
+    if order or (able and not chain):
+        effect = f"if it fails: {listed}"
+    elif able:
+        effect = f"none of the configured fallbacks can take this, so if it fails: {listed}"
     else:
-        effect = "none of the configured fallbacks can take this" if chain and able else "no other model can take this"
+        effect = "no other model can take this"
+    order = order or able[:MAX_FALLBACKS]
     return tuple(order), Reason(rule="fallback", effect=effect)
 
 

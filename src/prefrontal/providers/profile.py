@@ -46,11 +46,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     usage_shape: special accounting (``xai``: reasoning outside completion; ``deepseek``: cache hit fields; ``groq``; ``none`` …).
     structured_output: how a JSON schema is honoured (response_format, structured_outputs, format, output_config, gemini,
     json_object_only, none). output_cap_field: default name of the cap. drop: fields never sent, with the reason.
-    rename: fields this engine knows by another name. drop_message: fields of messages never sent, with the reason. think_tags: how tags in the text are read (``reasoning.py``):
-    ``off``, ``opened`` (``<think>`` at the start), ``unopened`` (also a closing tag alone, for models that always think).
+    rename: fields this engine knows by another name. drop_message: fields of messages never sent, with the reason.
+    think_tags: how tags in the text are read (``reasoning.py``): ``off``, ``opened`` (``<think>`` at the start),
+    ``unopened`` (also a closing tag alone, for models that always think).
     keep_signatures: whether thought signatures go along with tool calls (Gemini's OpenAI-compatible form; others reject them).
     load_shape: what the body of a load or unload call looks like (``model``, ``instance``, ``sleep``).
     effort_dialect: default when the model's facts name none. self_hosted: no money per call. ports: where local probes look.
+    window_bound_tokens: an engine that gives each request the window we ask for is not asked for more unless a file says so.
     error_shape: openai, flat, tgi, ollama, anthropic, gemini. evidence / source: how sure, and from where.
     """
 
@@ -86,6 +88,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     load_shape: str | None = None
     count_tokens: bool = False
     self_hosted: bool = False
+    window_bound_tokens: int | None = None
     capabilities: dict[str, Any] = {}
     rate_limit_headers: str | None = None
     evidence: Evidence = "unverified"

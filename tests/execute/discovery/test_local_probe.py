@@ -36,7 +36,7 @@ def ollama_routes(**models: dict[str, Any]) -> dict[str, Any]:
     return {"/api/tags": {"models": tags}, "POST /api/show": show}
 
 
-def shown(*capabilities: str, context: int = 40960) -> dict[str, Any]:
+def shown(*capabilities: str, context: int = 20480) -> dict[str, Any]:
     return {"capabilities": [*capabilities], "model_info": {"general.architecture": "qwen3", "qwen3.context_length": context}}
 
 
@@ -46,7 +46,7 @@ async def test_ollama_models_come_with_what_the_engine_says_of_them(serve, at_po
     report = await make_probe(at_ports(ollama=server.port)).probe(quick)
     chat, vectors = report.cards
     assert (chat.id, chat.base_url, chat.profile) == ("qwen3:4b", f"http://127.0.0.1:{server.port}", "ollama")
-    assert (chat.origin, chat.context_tokens, chat.context_origin) == ("discovered", 40960, "engine")
+    assert (chat.origin, chat.context_tokens, chat.context_origin) == ("discovered", 20480, "engine")
     assert (chat.can("tools"), chat.can("thinking"), chat.price.input_usd) == (True, True, 0.0)
     assert (vectors.can("embedding"), vectors.can("chat"), chat.can("chat")) == (True, False, chat.can("chat"))
     assert chat.can("chat") is not False
@@ -270,7 +270,7 @@ async def test_details_are_asked_again_only_when_the_list_changed_or_on_demand(s
     async def questions(*, fresh: bool = False) -> int:
         before = server.asked.count("POST /api/show")
         report = await probe.probe(quick, fresh=fresh)
-        assert [card.context_tokens for card in report.cards] == [40960, 40960]
+        assert [card.context_tokens for card in report.cards] == [20480, 20480]
         return server.asked.count("POST /api/show") - before
 
     assert await questions() == 2

@@ -158,7 +158,8 @@ def translate(error: Exception, url: str, *, answering: bool) -> PrefrontalError
         return ProviderMisbehaved(f"The answer of {origin} is not HTTP: {said}.", details=details)
     where = "in the middle of its answer" if answering else "before it answered"
     details["answering"] = answering
-    return ProviderCut(f"{origin} ended the connection {where}: {said}.", details=details)
+    details["cause"] = said  # the client's own words, which mean little to a caller
+    return ProviderCut(f"{origin} ended the connection {where}.", details=details)
 
 
 def _said(error: Exception) -> str:

@@ -323,7 +323,7 @@ class BlockWriter:
 def shown_reasoning(block: Reasoning) -> dict[str, Any]:
     """Return thinking as a client sees it: this provider's as it is, any other's under a seal."""
     own = block.provider == DIALECT
-    extra = (block.extra or {}) if own else {}
+    extra = block.extra or {}
     if block.redacted:
         return {"type": "redacted_thinking", "data": block.data or "" if own else seal(block.provider, block.data), **extra}
     out: dict[str, Any] = {"type": "thinking", "thinking": block.text}

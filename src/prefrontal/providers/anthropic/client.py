@@ -49,6 +49,8 @@ def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest
     messages = _system(rest) + _messages(rest, body)
     stream = _take(rest, "stream", bool, "true or false")
     stops = _take(rest, "stop_sequences", list, "an array of strings")
+    if stops is not None and not all(isinstance(stop, str) for stop in stops):
+        raise InvalidRequest("'stop_sequences' must be an array of strings.", param="stop_sequences")
     choice, parallel = _tool_choice(rest)
     effort, response_format = _output_config(rest)
     user, metadata = _metadata(rest)

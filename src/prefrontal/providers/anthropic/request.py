@@ -47,6 +47,8 @@ def upstream_body(request: ChatRequest, target: Target, effort: EffortFields, re
     apply_effort(body, effort, NAMES)
     apply_profile(body, target, report)
     _keep_thinking_legal(body, report)
+    if not native and "temperature" in body and body.pop("top_p", None) is not None:
+        report.drop("top_p", "models of this wire from 4.1 on take temperature or top_p, not both")
     return body
 
 

@@ -32,23 +32,28 @@ class Repeat:
         self._choice = 0
         self._misses = 0
 
+    @property
+    def worthwhile(self) -> bool:
+        """Whether this stream may still turn out to repeat itself."""
+        return self._misses <= MOST_MISSES
+
     def read(self, data: bytes, chunks: list[Chunk]) -> bytes:
         """Add the chunks of the events at the start of `data` that fit the frame; return the rest, to be read in full."""
         before, after = self._before, self._after
-        while data.startswith(before):
-            end = data.find(after, len(before))
+        at = 0
+        while data.startswith(before, at):
+            begin = at + len(before)
+            end = data.find(after, begin)
             if end < 0:
                 break
             try:
-                text = _TEXT.decode(data[len(before) - 1 : end + 1])  # the frame has the quotation marks
+                text = _TEXT.decode(data[begin - 1 : end + 1])  # the frame has the quotation marks
             except ValueError:
                 break
             self._misses = 0
             chunks.append(Chunk(choice=self._choice, text=text))
-            data = data[end + len(after) :]
-            if not data:
-                break
-        return data
+            at = end + len(after)
+        return data[at:]
 
     def forget(self) -> None:
         """Read the next event in full."""
@@ -57,7 +62,7 @@ class Repeat:
     def learn(self, data: str, chunk: Chunk) -> None:
         """Take the frame of an event whose data was read in full as `chunk`, when it said nothing but text."""
         self.known = False
-        if self._misses > MOST_MISSES or not chunk.text or chunk != Chunk(choice=chunk.choice, text=chunk.text):
+        if not self.worthwhile or not chunk.text or chunk != Chunk(choice=chunk.choice, text=chunk.text):
             return
         self._misses += 1
         event = b"data: %b\n\n" % data.encode()

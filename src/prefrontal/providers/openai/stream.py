@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prefrontal.chat.response import Chunk, ToolCallDelta
@@ -59,24 +61,33 @@ class OpenAIStreamParser:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks that `data` completes. Raises ProviderError: an error event, or bytes not of this wire."""
-        chunks: list[Chunk] = []
-        if self._repeat.known:
-            data = self._repeat.read(data, chunks)
-            if not data:
-                return chunks
         if not self._begun and data.strip():
             self._begun = True
             self._plain = bytearray() if data.lstrip()[:1] == b"{" else None
         if self._plain is None:
-            self._run(lambda: self._decoder.feed(data), chunks)
-            self._learn(chunks)
-            return chunks
+            return self._events(data)
         self._plain += data
         if len(self._plain) > MAX_LINE_BYTES:
             raise ProviderMisbehaved(
                 "The upstream's answer is no stream, and too large.", model=self._model, provider=self._provider
             )
-        return chunks
+        return []
+
+    def _events(self, data: bytes) -> list[Chunk]:
+        """Read what has come: by the frame of the event before where that is possible, in full where it is not."""
+        chunks: list[Chunk] = []
+        while True:
+            if self._repeat.known:
+                data = self._repeat.read(data, chunks)
+                if not data:
+                    return chunks
+            # one event alone, so that those behind it may be read by it
+            cut = data.find(b"\n\n") + 2 if self._repeat.worthwhile else 0
+            piece, data = (data[:cut], data[cut:]) if cut > 1 else (data, b"")
+            self._run(partial(self._decoder.feed, piece), chunks)
+            self._learn(chunks)
+            if not data or self._error is not None:
+                return chunks
 
     def _learn(self, chunks: list[Chunk]) -> None:
         """Let the event that was read last stand for those like it, when nothing is left over from it."""
@@ -107,7 +118,7 @@ class OpenAIStreamParser:
             return [Event(None, self._plain.decode("utf-8", "replace"))]
         return [event for event in self._decoder.finish() if event.data.startswith("[DONE]") or loads(event.data) is not None]
 
-    def _run(self, decode: Any, chunks: list[Chunk]) -> None:
+    def _run(self, decode: Callable[[], list[Event]], chunks: list[Chunk]) -> None:
         if self._error is not None:
             raise self._error
         self._last = None

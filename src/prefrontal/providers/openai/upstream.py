@@ -104,10 +104,19 @@ def _put_format(body: dict[str, Any], request: ChatRequest, profile: Profile, re
     elif profile.structured_output == "json_object_only":
         if kind != "json_object":
             body["response_format"] = {"type": "json_object"}
-            report.drop("response_format", "The engine takes no schema; it was asked for a JSON object.", "translated")
+            if wanted is not None and wanted.schema is not None:
+                body["messages"] = _with_schema(body["messages"], wanted.schema)
+            report.drop("response_format", "The engine takes no schema; the model was told it instead.", "translated")
     else:
         del body["response_format"]
         report.drop("response_format", "The engine has no structured output.")
+
+
+def _with_schema(messages: list[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages with the schema as a system message after those of the caller: some APIs also demand the word JSON."""
+    text = f"Answer with one JSON object and nothing else. It must fit this JSON Schema: {msgspec.json.encode(schema).decode()}"
+    place = next((n for n, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    return [*messages[:place], {"role": "system", "content": text}, *messages[place:]]
 
 
 def _messages(messages: list[dict[str, Any]], profile: Profile, report: Report) -> list[dict[str, Any]]:
