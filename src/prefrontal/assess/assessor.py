@@ -9,7 +9,7 @@ from prefrontal.assess.language import detect_language
 from prefrontal.assess.needs import Content, derive_needs, read_content
 from prefrontal.assess.rules import Rules
 from prefrontal.assess.task import TaskReading, read_task
-from prefrontal.assess.text import TextView, read_text
+from prefrontal.assess.text import TextView, read_text, read_words
 from prefrontal.chat.request import ChatRequest, last_user_text, text_of
 from prefrontal.contracts.assessment import Assessment
 
@@ -39,7 +39,6 @@ def assess(request: ChatRequest, *, input_tokens: int, rules: Rules) -> Assessme
         as this one was right; ``signals`` are the rules that spoke for the task type, strongest first.
     """
     view = read_text(_request_text(request))
-    framing = _framing(request)
     content = read_content(request)
     language = detect_language(view.sample, frozenset(view.ask), rules.languages)
     facts = content.facts
@@ -47,7 +46,7 @@ def assess(request: ChatRequest, *, input_tokens: int, rules: Rules) -> Assessme
         facts |= {"not_english"}
     if not view.words:
         facts |= {"no_text"}
-    reading = read_task(view, facts, rules, framing)
+    reading = read_task(view, facts, rules, _framing(request))
     score = round(complexity(_factors(request, view, reading, content)), 4)
     return Assessment(
         task_type=reading.task_type,
@@ -77,12 +76,12 @@ def _request_text(request: ChatRequest) -> str:
     return f"{text_of(users[-2])}\n{text}"
 
 
-def _framing(request: ChatRequest) -> TextView | None:
+def _framing(request: ChatRequest) -> tuple[str, ...]:
     first = request.messages[0] if request.messages else None
     if first is None or first.role not in ("system", "developer"):
-        return None
+        return ()
     text = text_of(first)
-    return read_text(text) if 0 < len(text) <= FRAMING_CHARS else None
+    return read_words(text) if len(text) <= FRAMING_CHARS else ()
 
 
 def _factors(request: ChatRequest, view: TextView, reading: TaskReading, content: Content) -> Factors:

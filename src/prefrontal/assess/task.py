@@ -21,16 +21,16 @@ class TaskReading(NamedTuple):
     """Different hits of each cue in the request itself, for the complexity score."""
 
 
-def read_task(view: TextView, request_facts: frozenset[str], rules: Rules, framing: TextView | None = None) -> TaskReading:
+def read_task(view: TextView, request_facts: frozenset[str], rules: Rules, framing: tuple[str, ...] = ()) -> TaskReading:
     """Tell the task type of a text.
 
     Args:
         view: the text of the request.
         request_facts: facts of the request around it, a subset of :data:`prefrontal.assess.rules.REQUEST_FACTS`.
         rules: the loaded tables.
-        framing: a short system prompt; its words count as part of the request, its form does not.
+        framing: the words of a short system prompt; they count as part of the request.
     """
-    ask = count_cues(view.ask if framing is None else (*framing.words, *view.ask), rules.lexicon)
+    ask = count_cues((*framing, *view.ask), rules.lexicon)
     for label in rules.lexicon.labels.keys() & view.labels:
         for name in rules.lexicon.labels[label]:
             ask[name] = ask.get(name, 0) + 1

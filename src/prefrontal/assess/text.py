@@ -109,6 +109,11 @@ def read_text(text: str) -> TextView:
     )
 
 
+def read_words(text: str) -> tuple[str, ...]:
+    """Return the words that `read_text` would find in a short text, without looking at its form."""
+    return tuple(_WORD.findall(_split_options(text)[0].lower()))
+
+
 def _split_options(sample: str) -> tuple[str, list[str]]:
     """Return the text before a closing list of options, and what the list itself shows."""
     if "\n" in sample and (first := _FIRST_OPTION.search(sample)):

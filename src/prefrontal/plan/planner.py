@@ -15,7 +15,7 @@ from prefrontal.plan.policies import Policy, configured_order, fallback_chain
 from prefrontal.plan.ranking import rank
 from prefrontal.plan.refusals import nothing_fits
 from prefrontal.plan.scores import Scored, request_cost_usd
-from prefrontal.plan.words import assessed, candidates, why_first
+from prefrontal.plan.words import assessed, candidates, lead_of, why_first
 
 MAX_FALLBACKS = 4
 """How many models are tried after the first when no chain is configured (assumed: a caller will not wait for more)."""
@@ -36,6 +36,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
     if not ranking.ranked:
         raise nothing_fits(inputs, ranking.ruled_out)
     first = ranking.ranked[0].model
+    lead = lead_of(ranking.ranked[0], inputs)
     fallbacks, fallback_reason = choose_fallbacks(inputs, ranking.ranked, ranking.policy)
     effort, effort_reason = choose_effort(inputs, inputs.cards[first])
     return Plan(
@@ -50,11 +51,11 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
         reasons=(
             Reason(rule="assessment", effect=assessed(inputs)),
             *ranking.reasons,
-            Reason(rule=f"policy {ranking.policy}", effect=why_first(ranking, inputs)),
+            Reason(rule=f"policy {ranking.policy}", effect=why_first(ranking, inputs, lead)),
             effort_reason,
             fallback_reason,
         ),
-        candidates=candidates(ranking, inputs),
+        candidates=candidates(ranking, lead),
     )
 
 

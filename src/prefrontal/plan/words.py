@@ -30,12 +30,9 @@ TELLING = 0.0005
 """A weighted difference below this explains nothing (assumed: it rounds to nothing)."""
 
 
-def candidates(ranking: Ranking, inputs: PlanInputs) -> tuple[Candidate, ...]:
-    """Return every model, the best first, each with its score and why it lost; the best has no such reason."""
-    if not ranking.ranked:
-        return tuple([Candidate(model=name, score=0.0, eligible=False, lost=why) for name, why in ranking.ruled_out])
+def candidates(ranking: Ranking, lead: Lead) -> tuple[Candidate, ...]:
+    """Return every model, the best first, with its score and why it lost; the best, whose `lead` it is, has no such reason."""
     best = ranking.ranked[0]
-    lead = _lead(best, inputs)
     listed = [_candidate(best, None)]
     listed.extend([_candidate(other, _lost(best, other, lead, ranking.put_first)) for other in ranking.ranked[1:]])
     listed.extend([Candidate(model=name, score=0.0, eligible=False, lost=why) for name, why in ranking.ruled_out])
@@ -63,7 +60,7 @@ def _lost(best: Scored, other: Scored, lead: Lead, put_first: str | None) -> str
     return f"it scores {theirs}, '{best.model}' {ours}{behind}"
 
 
-def _lead(best: Scored, inputs: PlanInputs) -> Lead:
+def lead_of(best: Scored, inputs: PlanInputs) -> Lead:
     """Return the best's parts with their weights and what is said of whoever has less."""
     weights = weigh(inputs)
     return [(best.parts.get(part, 0.0), weights.get(part, 1.0), part, phrase) for part, phrase in BEHIND.items()]
@@ -92,8 +89,8 @@ def told_apart(one: float, two: float) -> tuple[str, str]:
     return f"{one:.{digits}f}", f"{two:.{digits}f}"
 
 
-def why_first(ranking: Ranking, inputs: PlanInputs) -> str:
-    """Return the sentence that says why the first model is the first."""
+def why_first(ranking: Ranking, inputs: PlanInputs, lead: Lead) -> str:
+    """Return the sentence that says why the first model, whose `lead` it is, is the first."""
     ranked: Sequence[Scored] = ranking.ranked
     first = ranked[0]
     if len(ranked) == 1:
@@ -104,7 +101,7 @@ def why_first(ranking: Ranking, inputs: PlanInputs) -> str:
         return f"'{first.model}' comes first of {len(ranked)} models: it has {first.note}"
     second = max(ranked[1:], key=lambda scored: scored.score)
     ours, theirs = told_apart(first.score, second.score)
-    behind = _behind(second, _lead(first, inputs))
+    behind = _behind(second, lead)
     return (
         f"'{first.model}' scores best of {len(ranked)} models with {ours} (preference: {inputs.prefer}); "
         f"next is '{second.model}' with {theirs}{behind}"
