@@ -82,7 +82,7 @@ class MessageStreamRenderer:
         if chunk.refusal and "stop_details" not in self._last:
             self._refused = True
             self._report.drop("answer.refusal", "a Message has no refusal block: given as text", "translated")
-            out += [self._ensure("text", {"type": "text", "text": ""}), self._text(chunk.refusal)]
+            out += [self._ensure("refusal", {"type": "text", "text": ""}), self._text(chunk.refusal)]
         out += [self._call(call) for call in chunk.tool_calls]
         if chunk.logprobs:
             self._report.drop("answer.logprobs", NO_FIELD)
