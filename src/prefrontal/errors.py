@@ -10,7 +10,8 @@
     ├─ NotAllowed                403  client
     ├─ Conflict                  409  client
     ├─ PayloadTooLarge           413  client
-    ├─ LimitExceeded             429  gateway    dimension: concurrency | requests | tokens | budget_usd
+    ├─ LimitExceeded             429  gateway    dimension: concurrency | requests | tokens
+    │  └─ QuotaExceeded          429             a budget is used up: dimension, window, spent, limit, reset
     ├─ Overloaded                503  gateway    our own queue, ledger or disk is full; nothing was called
     ├─ ShuttingDown              503  gateway
     ├─ NoModelAvailable          503  gateway    no configured model can serve this
@@ -142,7 +143,7 @@ class Conflict(PrefrontalError):
 
 
 class PayloadTooLarge(PrefrontalError):
-    """The body is larger than ``limits.max_body_bytes``."""
+    """The body is larger than ``server.max_body_bytes``."""
 
     code = "payload_too_large"
     status = 413
@@ -151,12 +152,21 @@ class PayloadTooLarge(PrefrontalError):
 
 
 class LimitExceeded(PrefrontalError):
-    """One of our own limits; ``details`` names dimension, limit and scope."""
+    """One of our own limits; ``details`` names dimension, limit and scope. `elsewhere`: another model may still take it."""
 
     code = "rate_limit_exceeded"
     status = 429
     type = "rate_limit_error"
     retryable = True
+    elsewhere: bool = True
+
+
+class QuotaExceeded(LimitExceeded):
+    """A budget does not leave enough for the call. Trying again helps when its window ends, which may be weeks away."""
+
+    code = "insufficient_quota"
+    type = "insufficient_quota"
+    retryable = False
 
 
 class Overloaded(PrefrontalError):

@@ -89,7 +89,8 @@ _GRAMMAR = Grammar(
     {"span": r"(?:the )?(?:last|past) (?P<count>\d{1,4} )?(?P<unit>minutes?|mins?|hours?|day)"},
 )
 _SHORT = re.compile(
-    r"(?:(?:system |current |overall )?(?:status|health)(?: report| summary| check)?|health ?check|how are (?:you|things)(?: doing| going)?"
+    r"(?:(?:system |current |overall )?(?:status|health)(?: report| summary| check)?|health ?check"
+    r"|how are (?:you|things)(?: doing| going)?"
     r"|is everything (?:ok|okay|fine|alright|all right)|everything (?:ok|okay)|any (?:problems|errors|issues)(?: now| right now)?"
     r"|what(?:'s|s| is) (?:the )?(?:system )?(?:status|health))",
     re.IGNORECASE,

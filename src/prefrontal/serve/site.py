@@ -86,7 +86,8 @@ class Site:
             scope["prefrontal.caller"] = caller
             scope["prefrontal.context"] = self._context(scope, headers, caller, request_id)
             scope["app"] = self  # makes Starlette's router raise for a wrong method instead of answering in plain text
-            await self._router(scope, receive, started.adding(extra))
+            named = request_id or self.pf.chance.identifier("req_", self.pf.clock.now())
+            await self._router(scope, receive, started.adding([*extra, (b"x-request-id", named.encode())]))
         except ClientGone:
             return
         except PrefrontalError as error:
