@@ -35,6 +35,10 @@ RECENT_NS = 2_000_000_000
 """A file changed this shortly before it was read may change again within the resolution of its stamp: it is hashed next time."""
 
 
+UNSURE = -1
+"""Kept instead of an inode to have a file hashed the next time: no file has this one."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did. `version` is the engram's version after it; `skipped` names every file not taken in, with the reason."""
 
@@ -275,7 +279,7 @@ def _stamped(raw: Raw, now_ns: int) -> Raw:
     """Take the stamp from a file that changed just now, so that it is hashed the next time."""
     if now_ns - raw.stat.mtime_ns > RECENT_NS:
         return raw
-    return msgspec.structs.replace(raw, stat=msgspec.structs.replace(raw.stat, mtime_ns=0))
+    return msgspec.structs.replace(raw, stat=msgspec.structs.replace(raw.stat, inode=UNSURE))
 
 
 def _batches(items: Iterator[T], size: Callable[[T], int]) -> Iterator[list[T]]:
