@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 from prefrontal.app.library import Prefrontal
@@ -20,68 +22,59 @@ NO_MODEL = "none"
 
 
 class Metrics:
-    """One process's metrics, in a registry of its own. `observe` is called for each finished request."""
+    """One process's metrics, in a registry of its own. `observe` is called for each finished request.
+
+    Requests only add to plain numbers; families are made of them when somebody scrapes. Counting through the client library costs
+    four times as much (measured: 6 µs a request against 1.5), and there are a thousand requests to a scrape.
+    """
 
     def __init__(self, pf: Prefrontal) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Histogram
+        from prometheus_client import CollectorRegistry
 
-        self._pf = pf
+        self._requests = Counts("prefrontal_requests", "Finished requests.", ("model", "status", "answered_by"))
+        self._duration = Spread(
+            "prefrontal_request_duration_seconds", "From arrival to the end of the answer.", ("model",), SECONDS
+        )
+        self._first_token = Spread(
+            "prefrontal_time_to_first_token_seconds", "From arrival to the first token.", ("model",), SECONDS
+        )
+        self._overhead = Spread(
+            "prefrontal_overhead_seconds", "Time of a request that was not spent waiting for an upstream.", (), OVERHEAD_SECONDS
+        )
+        self._tokens = Counts("prefrontal_tokens", "Tokens.", ("model", "type"))
+        self._cost = Counts("prefrontal_cost_usd", "Known cost in USD.", ("model",))
+        self._attempts = Counts("prefrontal_attempts", "Calls to upstreams.", ("model", "outcome", "code"))
+        self._errors = Counts("prefrontal_errors", "Errors answered to clients.", ("code",))
         self.registry = CollectorRegistry()
-        self._requests = Counter(
-            "prefrontal_requests", "Finished requests.", ["model", "status", "answered_by"], registry=self.registry
-        )
-        self._duration = Histogram(
-            "prefrontal_request_duration_seconds",
-            "From arrival to the end of the answer.",
-            ["model"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._first_token = Histogram(
-            "prefrontal_time_to_first_token_seconds",
-            "From arrival to the first token.",
-            ["model"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._overhead = Histogram(
-            "prefrontal_overhead_seconds",
-            "Time of a request that was not spent waiting for an upstream.",
-            buckets=OVERHEAD_SECONDS,
-            registry=self.registry,
-        )
-        self._tokens = Counter("prefrontal_tokens", "Tokens.", ["model", "type"], registry=self.registry)
-        self._cost = Counter("prefrontal_cost_usd", "Known cost in USD.", ["model"], registry=self.registry)
-        self._attempts = Counter(
-            "prefrontal_attempts", "Calls to upstreams.", ["model", "outcome", "code"], registry=self.registry
-        )
-        self._errors = Counter("prefrontal_errors", "Errors answered to clients.", ["code"], registry=self.registry)
-        self.registry.register(_Gauges(pf))
-        self._children: dict[tuple[Any, ...], Any] = {}
+        for part in (
+            *(self._requests, self._duration, self._first_token, self._overhead),
+            *(self._tokens, self._cost, self._attempts, self._errors, _Gauges(pf)),
+        ):
+            self.registry.register(part)
 
     def observe(self, record: RequestRecord) -> None:
         """Count a finished request."""
         model = record.model or NO_MODEL
-        self._child(self._requests, model, record.status, record.answered_by).inc()
-        self._child(self._duration, model).observe(record.duration_ms / 1000.0)
-        self._overhead.observe(record.overhead_ms / 1000.0)
+        self._requests.add((model, record.status, record.answered_by))
+        self._duration.add((model,), record.duration_ms / 1000.0)
+        self._overhead.add((), record.overhead_ms / 1000.0)
         if record.first_token_ms is not None:
-            self._child(self._first_token, model).observe(record.first_token_ms / 1000.0)
+            self._first_token.add((model,), record.first_token_ms / 1000.0)
         usage = record.usage
         if usage.uncached_input_tokens:
-            self._child(self._tokens, model, "input").inc(usage.uncached_input_tokens)
+            self._tokens.add((model, "input"), usage.uncached_input_tokens)
         if usage.cache_read_tokens:
-            self._child(self._tokens, model, "cached_input").inc(usage.cache_read_tokens)
+            self._tokens.add((model, "cached_input"), usage.cache_read_tokens)
         if usage.output_tokens:
-            self._child(self._tokens, model, "output").inc(usage.output_tokens)
+            self._tokens.add((model, "output"), usage.output_tokens)
         if record.cost_usd:
-            self._child(self._cost, model).inc(record.cost_usd)
+            self._cost.add((model,), record.cost_usd)
         for attempt in record.attempts:
-            self._child(self._attempts, attempt.model, attempt.outcome, attempt.error_code or "").inc()
+            self._attempts.add((attempt.model, attempt.outcome, attempt.error_code or ""))
 
     def error(self, error: PrefrontalError) -> None:
         """Count an error answered to a client."""
-        self._child(self._errors, error.code).inc()
+        self._errors.add((error.code,))
 
     def render(self) -> bytes:
         """Return the text exposition."""
@@ -89,13 +82,57 @@ class Metrics:
 
         return generate_latest(self.registry)
 
-    def _child(self, family: Any, *labels: str) -> Any:
-        """Return the labelled child; looking it up in the family costs more than the count itself."""
-        key = (family, *labels)
-        found = self._children.get(key)
-        if found is None:
-            found = self._children[key] = family.labels(*labels)
-        return found
+
+class Counts:
+    """A counter by labels. Owned by one event loop."""
+
+    __slots__ = ("_help", "_labels", "_name", "_values")
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._name, self._help, self._labels = name, text, labels
+        self._values: dict[tuple[str, ...], float] = {}
+
+    def add(self, labels: tuple[str, ...], amount: float = 1.0) -> None:
+        """Count up."""
+        self._values[labels] = self._values.get(labels, 0.0) + amount
+
+    def collect(self) -> Iterable[Any]:
+        """Yield the family."""
+        from prometheus_client.core import CounterMetricFamily
+
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Spread:
+    """A histogram by labels; `bounds` rise, and the last bucket is without end. Owned by one event loop."""
+
+    __slots__ = ("_bounds", "_help", "_labels", "_name", "_sums", "_values")
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...], bounds: tuple[float, ...]) -> None:
+        self._name, self._help, self._labels, self._bounds = name, text, labels, bounds
+        self._values: dict[tuple[str, ...], list[int]] = {}
+        self._sums: dict[tuple[str, ...], float] = {}
+
+    def add(self, labels: tuple[str, ...], value: float) -> None:
+        """Count a value into its bucket."""
+        buckets = self._values.get(labels)
+        if buckets is None:
+            buckets = self._values[labels] = [0] * (len(self._bounds) + 1)
+        buckets[bisect_left(self._bounds, value)] += 1
+        self._sums[labels] = self._sums.get(labels, 0.0) + value
+
+    def collect(self) -> Iterable[Any]:
+        """Yield the family; each bucket counts all values up to its bound."""
+        from prometheus_client.core import HistogramMetricFamily
+
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        names = [*map(repr, self._bounds), "+Inf"]
+        for labels, counts in self._values.items():
+            family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), self._sums[labels])
+        yield family
 
 
 class _Gauges:
