@@ -60,12 +60,7 @@ def build_card(
     fact = _fact(entry, wire_name, profile_name, sources.facts)
     base_url = None if entry.path else _base_url(entry, profile)
     key = _key(entry, profile, base_url, sources.env)
-    context, context_origin = _first(
-        (entry.context_tokens, origin), (seen.context_tokens, "engine"), (_of(fact, "context_tokens"), "facts")
-    )
-    bound = profile.window_bound_tokens
-    if bound is not None and entry.context_tokens is None and context is not None and context > bound:
-        context, context_origin = bound, "assumed"
+    context, context_origin = _window(entry, seen, fact, profile, origin)
     capabilities = _capabilities(entry, seen, fact, profile, origin)
     card = ModelCard(
         id=name,
@@ -137,6 +132,19 @@ def _first(*offers: tuple[T | None, Origin]) -> tuple[T | None, Origin]:
         if value is not None:
             return value, origin
     return None, "assumed"
+
+
+def _window(
+    entry: ModelEntry, seen: Found, fact: ModelFact | None, profile: Profile, origin: Origin
+) -> tuple[int | None, Origin]:
+    """Return the context window and who says so; only the file may ask for more than the profile's bound."""
+    window, said_by = _first(
+        (entry.context_tokens, origin), (seen.context_tokens, "engine"), (_of(fact, "context_tokens"), "facts")
+    )
+    bound = profile.window_bound_tokens
+    if bound is not None and entry.context_tokens is None and window is not None and window > bound:
+        return bound, "assumed"
+    return window, said_by
 
 
 def _base_url(entry: ModelEntry, profile: Profile) -> str | None:

@@ -113,7 +113,7 @@ class Site:
         headers = [*error_headers(error, request_id), JSON_TYPE, *extra]
         if isinstance(error, PayloadTooLarge):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
-        await send_body(send, error.status, headers, body)
+        await send_body(send.adding([]), error.status, headers, body)
 
     def _refresh(self) -> None:
         config = self.pf.config
