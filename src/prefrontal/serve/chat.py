@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
@@ -24,6 +25,8 @@ from prefrontal.providers.openai.response import render_chat_response
 from prefrontal.serve.heads import dropped_header, first_headers, whole_headers
 from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Send, send_body
 from prefrontal.serve.watcher import Watcher
+
+log = logging.getLogger(__name__)
 
 
 class StreamRenderer(Protocol):
@@ -141,6 +144,7 @@ async def _send_stream(
         await send({"type": "http.response.body", "body": renderer.error(error)})
     except Exception as error:
         # The head is out: a bug of ours must still end the stream as the dialect says, and is then reported.
+        log.exception("a stream failed inside the gateway")
         await send(
             {"type": "http.response.body", "body": renderer.error(InvariantBroken("The gateway failed inside the answer."))}
         )
