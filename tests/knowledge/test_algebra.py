@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -97,3 +99,10 @@ def test_repeated_indices_add_and_zeros_go() -> None:
     assert made.values.tolist() == [1, 5]
     assert made.dense()[7] == 5
     assert made.indices.dtype == np.int64
+
+
+def test_equal_vectors_are_not_unequal() -> None:
+    """Equality and inequality agree, and both look at the content."""
+    one, same, other = vector(1_000, [1], [2]), vector(1_000, [1], [2]), vector(1_000, [1], [3])
+    assert (one == same, operator.ne(one, same)) == (True, False)
+    assert (one == other, operator.ne(one, other)) == (False, True)

@@ -42,6 +42,9 @@ class SparseVector(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             and bool(np.array_equal(self.values, other.values))
         )
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # the struct's own would compare identities
+
     __hash__ = None  # type: ignore[assignment]  # arrays have no hash
 
     def dense(self) -> Ints:

@@ -16,7 +16,7 @@ import numpy as np
 from prefrontal.errors import StoreError
 from prefrontal.knowledge.index.rows import gone_since, passages_after
 from prefrontal.knowledge.index.segment import ROWS, Arrays, Segment, invert, merge, open_segment, pack
-from prefrontal.knowledge.store.engram import Engram, reading
+from prefrontal.knowledge.store.engram import Engram
 
 LAYOUT = 1
 DEAD_SHARE = 0.25
@@ -183,10 +183,7 @@ def _load(folder: Path, engram: Engram) -> State | None:
         state = msgspec.json.decode((folder / "index.json").read_bytes(), type=State)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    with reading(engram.path):
-        row = engram.connection.execute("SELECT value FROM meta WHERE key = 'floor'").fetchone()
-    floor = int(row[0]) if row else 0
-    fits = state.layout == LAYOUT and state.uid == engram.meta.uid and state.version >= floor
+    fits = state.layout == LAYOUT and state.uid == engram.meta.uid and state.version >= engram.floor()
     named = all("/" not in entry.name and entry.name.endswith(".seg") for entry in state.segments)
     return state if fits and named else None
 

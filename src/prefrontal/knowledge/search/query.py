@@ -45,13 +45,15 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """A question made ready for one index.
 
     `terms`: 32-bit names, sorted; `stems` their text; `rarity` (inverse document frequency) times how often the question has
-    them. `dims` and `weights`: the vector that candidates are found with, already divided by the scale of stored weights.
+    them; `found` in how many passages each is. `asked` is the rarity of all that was asked, words that no passage has included.
+    `dims` and `weights`: the vector that candidates are found with, already divided by the scale of stored weights.
     """
 
     terms: Any
     stems: tuple[str, ...]
     rarity: Any
     found: Any
+    asked: float
     dims: Any
     weights: Any
 
@@ -60,10 +62,11 @@ def understand(text: str, index: Index, tokenizer: Tokenizer, shape: Shape) -> Q
     """Return the question's terms and vector; both are empty when it has no word that any passage has."""
     stems, hashes, order, whole = _read(text, tokenizer)
     frequency = index.frequencies(identifiers(hashes))
+    rarity = np.log1p((index.count - frequency + 0.5) / (frequency + 0.5))
+    asked = float(rarity.sum())
     if not frequency.any():
         none = np.zeros(0, np.int64)
-        return Query(terms=none, stems=(), rarity=none, found=none, dims=none, weights=none)
-    rarity = np.log1p((index.count - frequency + 0.5) / (frequency + 0.5))
+        return Query(terms=none, stems=(), rarity=none, found=none, asked=asked, dims=none, weights=none)
     times = np.bincount(order, minlength=len(stems))
     known = np.flatnonzero(frequency)
     keep = np.sort(known[np.argsort(-rarity[known], kind="stable")[:MOST_TERMS]])
@@ -82,6 +85,7 @@ def understand(text: str, index: Index, tokenizer: Tokenizer, shape: Shape) -> Q
         stems=tuple(stems[i] for i in chosen.tolist()),
         rarity=(rarity * times)[chosen],
         found=frequency[chosen],
+        asked=asked,
         dims=dims,
         weights=weights / (POSITIONS if shape.mode == "ternary" else SCALE),
     )

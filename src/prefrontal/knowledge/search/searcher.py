@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,6 +77,7 @@ class Searcher:
             raise
         self.shape = self.engram.meta.shape
         self.tokenizer = Tokenizer(self.shape.seed)
+        self.threshold: float | None = None  # of evidence, once it is known; see `knowledge.evidence`
         self._masks: tuple[Filter, int, list[Any] | None] | None = None
 
     def __enter__(self) -> Searcher:
@@ -94,6 +95,7 @@ class Searcher:
         before = self.index.version
         if self.engram.refresh() != before:
             self.index = open_index(self.engram)
+            self.threshold = None
         return self.index.version
 
     def search(
@@ -110,6 +112,17 @@ class Searcher:
         ranked = self._ranked(query, most=max(k, CANDIDATES), where=where, exact=exact)
         return self.hits(query, ranked, k, text=text)
 
+    def evidence(self, question: str, hits: Sequence[Hit]) -> float:
+        """Return how much of what was asked the hits together hold, in [0, 1]: the share of the terms' rarity.
+
+        A word that no passage has weighs as much as the rarest one that some passage has only once.
+        """
+        query = understand(question, self.index, self.tokenizer, self.shape)
+        held = {match.term for one in hits for match in one.matches}
+        rarity = np.log1p((self.index.count - query.found + 0.5) / (query.found + 0.5))
+        share = sum(float(weight) for stem, weight in zip(query.stems, rarity.tolist(), strict=True) if stem in held)
+        return min(1.0, share / query.asked) if query.asked else 0.0
+
     def search_documents(
         self, question: str, *, k: int = 10, where: Filter | None = None, exact: bool = True
     ) -> list[tuple[str, float]]:
@@ -118,7 +131,7 @@ class Searcher:
         A file counts with all its passages together, so that how it was cut does not matter.
         """
         query = understand(question, self.index, self.tokenizer, self.shape)
-        found = find(self.index, query.dims, query.weights, most=2 * max(k, CANDIDATES), masks=self._allowed(where))
+        found = find(self.index, query.dims, query.weights, most=2 * max(k, CANDIDATES), masks=self.allowed(where))
         scores = documents.score(self.index, query, found, exact=exact)
         best = sorted(scores, key=lambda file: (-scores[file], file))[: k + CANDIDATES // 2]
         files = self.engram.files_by_id(best)
@@ -146,10 +159,11 @@ class Searcher:
         return found
 
     def _ranked(self, query: Query, *, most: int, where: Filter | None, exact: bool) -> Ranked:
-        found = find(self.index, query.dims, query.weights, most=most, masks=self._allowed(where))
+        found = find(self.index, query.dims, query.weights, most=most, masks=self.allowed(where))
         return rank(self.index, query, found) if exact else unranked(found, query)
 
-    def _allowed(self, where: Filter | None) -> list[Any] | None:
+    def allowed(self, where: Filter | None) -> list[Any] | None:
+        """Return the rows of each segment that pass a filter, remembering those of the last one; None when all pass."""
         if where is None or where.empty:
             return None
         known = self._masks

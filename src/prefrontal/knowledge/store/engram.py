@@ -121,6 +121,18 @@ class Engram:
         with reading(self.path):
             yield from (file_row(row) for row in self.connection.execute(sql, (at, at)))
 
+    def every_file(self) -> Iterator[FileRow]:
+        """Yield all versions of all files, also those that are gone, in the order in which they came."""
+        with reading(self.path):
+            rows = self.connection.execute(f"SELECT {FILE_COLUMNS} FROM file ORDER BY id")  # noqa: S608 - columns
+            yield from (file_row(row) for row in rows)
+
+    def floor(self) -> int:
+        """Return the oldest version that can still be read; 0 when nothing was ever cleared up."""
+        with reading(self.path):
+            row = self.connection.execute("SELECT value FROM meta WHERE key = 'floor'").fetchone()
+        return int(row[0]) if row else 0
+
     def file(self, path: str, *, version: int | None = None) -> FileRow:
         """Return a file. Raises NotFound when that version has none of that path."""
         at = self.version if version is None else version

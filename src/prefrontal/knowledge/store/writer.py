@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -121,6 +122,14 @@ class Writer:
     def execute(self, sql: str, values: Iterable[object] = ()) -> sqlite3.Cursor:
         """Run a statement in the transaction (for clearing up, which makes no version)."""
         return self._connection.execute(sql, tuple(values))
+
+    def shrink(self) -> None:
+        """Give freed space back to the disk; where readers are in the way, the space is used again later. Commit before."""
+        self._connection.execute("COMMIT")
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._begin()
 
     def _begin(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
