@@ -280,6 +280,12 @@ class House:
     claude: anthropic.AsyncAnthropic
     clients: dict[str, Client]
 
+    @property
+    def sent(self) -> list[Recorded]:
+        """The requests for answers that the upstream has received; probes and counts are not among them."""
+        ends = ("/chat/completions", "/v1/messages", ":generateContent", ":streamGenerateContent", "/api/chat")
+        return [request for request in self.up.requests if request.path.endswith(ends)]
+
     async def ask(self, client: str, model: str, text: str, **options: Any) -> Seen:
         """Ask one question; see `Ask` for the options."""
         return await self.clients[client].ask(Ask(model, text, **options))
@@ -311,7 +317,12 @@ async def house(tmp_path_factory: pytest.TempPathFactory, start_gateway: Callabl
             "ollama": {"profile": "ollama", "endpoint": up.root_url, "model": "qwen3:4b", "context_tokens": 8192, **able},
             "claude-haiku-4-5": local,
         }
-        config = {"models": models, "discovery": {"enabled": False}, "server": {"api_keys": ["sk-one", "sk-two"]}}
+        config = {
+            "models": models,
+            "discovery": {"enabled": False},
+            "server": {"api_keys": ["sk-one", "sk-two"]},
+            "limits": {"breaker": {"failures": 1000}, "retries": {"attempts": 1}},
+        }
         gateway = start_gateway(tmp_path_factory.mktemp("dialects"), config)
         async with (
             openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="sk-one", max_retries=0, timeout=20.0) as gpt,

@@ -91,9 +91,9 @@ def golden() -> Iterator[dict[str, Any]]:
 async def test_cell(house: Any, golden: dict[str, Any], cell: tuple[str, str, str]) -> None:
     """The client sees the whole answer, and the upstream receives what the table says."""
     house.up.heal()
-    since = len(house.up.requests)
+    since = len(house.sent)
     seen = await FEATURE_TESTS[cell[2]](Seat(house, cell[0], cell[1]))
-    sent = [{"path": request.path, "body": bare(request.json)} for request in house.up.requests[since:]]
+    sent = [{"path": request.path, "body": bare(request.json)} for request in house.sent[since:]]
     found = {"sent": sent, "dropped": [entry.dropped for entry in seen]}
     if WRITING:
         golden["/".join(cell)] = found
