@@ -22,12 +22,16 @@ MAX_FILE_BYTES = 8_388_608  # assumed: a registry of ten thousand models
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration that may be used. `file` None: no file was found. `warnings`: doubtful settings. `hash` names the tree."""
+    """A configuration that may be used. `file` None: no file was found. `warnings`: doubtful settings. `hash` names the tree.
+
+    blank: the text it was read from sets nothing, as an emptied file or one of comments alone.
+    """
 
     config: Config
     file: Path | None = None
     warnings: tuple[Problem, ...] = ()
     hash: str = ""
+    blank: bool = False
 
 
 def load(
@@ -77,7 +81,7 @@ def load_text(
     if problems:
         raise ConfigProblems(_in_order(problems))
     warnings = tuple(_placed(place, finding) for finding in findings)
-    return Loaded(config=config, file=file, warnings=warnings, hash=config_hash(config))
+    return Loaded(config=config, file=file, warnings=warnings, hash=config_hash(config), blank=not source.raw)
 
 
 def read_text(file: Path) -> str:

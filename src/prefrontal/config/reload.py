@@ -80,6 +80,7 @@ class ConfigHolder(Generic[R]):
         self._error: tuple[Problem, ...] = ()
         self._error_at_s: float | None = None
         self._failures = 0
+        self._blank = loaded.blank
         self._current = self._generation(loaded, 1)
 
     @property
@@ -106,6 +107,7 @@ class ConfigHolder(Generic[R]):
         elif loaded.file != old.file or loaded.warnings != old.warnings:
             self._current = msgspec.structs.replace(old, file=loaded.file, warnings=loaded.warnings)
         self._error, self._error_at_s = (), None
+        self._blank = loaded.blank
         return changes
 
     def rebuild(self) -> None:
@@ -122,9 +124,7 @@ class ConfigHolder(Generic[R]):
         async with self._lock:
             try:
                 loaded = await asyncio.to_thread(self._load)
-                if loaded.file is None and self._current.file is not None:
-                    message = "the file is gone; what it said stays in use"
-                    raise ConfigProblems([Problem(message=message, rule="file", file=str(self._current.file))])
+                self._not_lost(loaded)
                 changes = self.apply(loaded)
             except ConfigError as error:
                 self._refuse(error)
@@ -149,6 +149,18 @@ class ConfigHolder(Generic[R]):
             restart_needed=tuple(change.path for change in diff(self._first, current.config) if change.restart),
             warnings=current.warnings,
         )
+
+    def _not_lost(self, loaded: Loaded) -> None:
+        """Refuse to take a file that is gone, or suddenly says nothing, for a wish to have no configuration."""
+        file = self._current.file
+        if loaded.file is None and file is not None:
+            message, hint = "the file is gone; what it said stays in use", None
+        elif loaded.blank and not self._blank and loaded.file == file:
+            message = "the file is empty; what it said stays in use"
+            hint = "write `version: 1` for a configuration of defaults alone"
+        else:
+            return
+        raise ConfigProblems([Problem(message=message, rule="file", file=str(file), hint=hint)])
 
     def _generation(self, loaded: Loaded, number: int) -> Current[R]:
         return Current(
