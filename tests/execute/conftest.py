@@ -27,7 +27,7 @@ from prefrontal.execute.call import Call
 from prefrontal.execute.executor import Executor
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.runtime import Runtime
-from prefrontal.execute.transport.base import Timeouts
+from prefrontal.execute.transport.base import SYSTEM_TRUST, Timeouts, TlsOptions
 from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.effort import load_dialects
 from prefrontal.providers.registry import builtin_providers
@@ -154,7 +154,7 @@ class ScriptedTransport:
             await self.perform(part)
         return step
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireResponse:
         self.sending += 1
         try:
             async with self.clock.timeout(timeouts.total_s):
@@ -171,7 +171,7 @@ class ScriptedTransport:
             self.sending -= 1
         return WireResponse(status=step.status, headers=step.headers, body=body)
 
-    async def open(self, request: WireRequest, timeouts: Timeouts) -> ScriptedStream:
+    async def open(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> ScriptedStream:
         self.sending += 1
         try:
             return ScriptedStream(self, await self._begin(request, timeouts), timeouts)

@@ -41,7 +41,7 @@ from prefrontal.execute.executor import Executor
 from prefrontal.execute.meter import SECONDS_PER_DAY, SpendMeter
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
-from prefrontal.execute.transport import MAX_CONNECTIONS, TlsOptions, Transport, open_transport
+from prefrontal.execute.transport import MAX_CONNECTIONS, Transport, open_transport
 from prefrontal.execute.turns import Turns
 from prefrontal.ledger.memory import MemoryLedger
 from prefrontal.ledger.sqlite import SqliteLedger
@@ -132,7 +132,6 @@ class Builder:
         if transport is None:
             transport = open_transport(
                 clock=self.clock,
-                tls_for=lambda origin: _tls_for(holder.current.registry, origin),
                 allow=egress_guard(lambda: holder.current.config.egress.allow),
             )
             closers.append(transport.aclose)
@@ -333,12 +332,3 @@ async def _engine_settings(config: Config) -> EngineSettings:
     )
     settings = EngineSettings(restart=policy, start_timeout_s=config.engine.start_timeout_s)
     return await asyncio.to_thread(machine_settings, settings)
-
-
-def _tls_for(registry: Registry, origin: str) -> TlsOptions:
-    """Return how the certificate of an origin is checked: as the first model at that address says."""
-    for card in registry.cards.values():
-        special = not card.tls_verify or card.tls_ca_file
-        if special and card.base_url is not None and card.base_url.startswith(origin):
-            return TlsOptions(verify=card.tls_verify, ca_file=card.tls_ca_file)
-    return TlsOptions()

@@ -173,9 +173,9 @@ async def _usable(pf: Prefrontal) -> tuple[list[ModelCard], list[Check]]:
 
 async def _answers(pf: Prefrontal, url: str) -> bool:
     """Return whether anything answers. No key is sent, so whose certificate it is does not matter."""
-    transport = open_transport(clock=pf.clock, tls_for=lambda _origin: TlsOptions(verify=False))
+    transport = open_transport(clock=pf.clock)
     try:
-        await transport.send(WireRequest(method="GET", url=url), LOOK)
+        await transport.send(WireRequest(method="GET", url=url), LOOK, tls=TlsOptions(verify=False))
     except PrefrontalError:
         return False
     finally:

@@ -34,6 +34,7 @@ from prefrontal.execute.relief import Relief, Try
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.ticket import Desk, Ticket
 from prefrontal.execute.transport.base import Timeouts, Transport, WireStream
+from prefrontal.execute.trust import tls_of
 from prefrontal.providers.base import Provider, Target
 from prefrontal.providers.effort import Dialects
 from prefrontal.providers.profile import Profile
@@ -170,9 +171,10 @@ class Attempter:
 
     async def _send(self, wire: WireRequest, ticket: Ticket) -> WireResponse:
         wire = _traced(wire, ticket)
+        card = ticket.entry.card
         before = self.clock.monotonic()
         try:
-            return await self.transport.send(wire, self._timeouts(ticket.call, ticket.entry.card, whole=True))
+            return await self.transport.send(wire, self._timeouts(ticket.call, card, whole=True), tls=tls_of(card))
         finally:
             ticket.journal.waited_s += self.clock.monotonic() - before
 
@@ -237,7 +239,7 @@ class Attempter:
             wire = _traced(wire, ticket)
             before = self.clock.monotonic()
             try:
-                stream = await self.transport.open(wire, self._timeouts(call, card, whole=False))
+                stream = await self.transport.open(wire, self._timeouts(call, card, whole=False), tls=tls_of(card))
             finally:
                 ticket.journal.waited_s += self.clock.monotonic() - before
             if card.base_url is None:

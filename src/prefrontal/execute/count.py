@@ -11,6 +11,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import ProviderError
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.transport.base import Timeouts, Transport
+from prefrontal.execute.trust import tls_of
 from prefrontal.plan.tokens import NEUTRAL, estimate_request
 from prefrontal.providers.base import Target
 from prefrontal.providers.profile import Profile
@@ -54,7 +55,7 @@ class TokenCounter:
             wire = provider.render_count(request, target)
             if wire is None:
                 return None
-            reply = await self._transport.send(wire, COUNT_TIMEOUTS)
+            reply = await self._transport.send(wire, COUNT_TIMEOUTS, tls=tls_of(card))
             return provider.parse_count(reply, target) if reply.status < 300 else None
         except ProviderError:
             return None

@@ -20,7 +20,7 @@ import msgspec
 from prefrontal.clock import Clock
 from prefrontal.contracts.wire import WireRequest, WireResponse
 from prefrontal.errors import ProviderCut, ProviderMisbehaved, ShuttingDown
-from prefrontal.execute.transport.base import MAX_BODY_BYTES, Timeouts
+from prefrontal.execute.transport.base import MAX_BODY_BYTES, SYSTEM_TRUST, Timeouts, TlsOptions
 from prefrontal.execute.transport.faults import Stage, origin_of, timed_out
 from prefrontal.testing.answers import Script
 from prefrontal.testing.faults import Fault
@@ -82,7 +82,7 @@ class ScriptedTransport:
         """Drop every fault still queued."""
         self._upstream.heal()
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireResponse:
         """Answer at once or after the script's delays; see `Transport.send`."""
         recorded = self._record(request)
         pipe = _Pipe(recorded, request.url)
@@ -99,7 +99,7 @@ class ScriptedTransport:
             raise ProviderMisbehaved(f"The answer is larger than {MAX_BODY_BYTES} bytes.")
         return WireResponse(status=pipe.status or 0, headers=pipe.headers, body=body)
 
-    async def open(self, request: WireRequest, timeouts: Timeouts) -> _ScriptedStream:
+    async def open(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> _ScriptedStream:
         """Return once the head of the answer is there; see `Transport.open`."""
         recorded = self._record(request)
         pipe = _Pipe(recorded, request.url)

@@ -5,6 +5,7 @@ import ssl
 import pytest
 import trustme
 
+import prefrontal
 from prefrontal.clock import SystemClock
 from prefrontal.contracts.wire import WireRequest
 from prefrontal.errors import ProviderCut, ProviderUnreachable
@@ -35,17 +36,9 @@ def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLCon
 
 
 async def get(up: MockUpstream, options: TlsOptions):
-    asked = []
-
-    def tls_for(origin: str) -> TlsOptions:
-        asked.append(origin)
-        return options
-
-    transport = HttpTransport(clock=SystemClock(), tls_for=tls_for)
+    transport = HttpTransport(clock=SystemClock())
     try:
-        answer = await transport.send(WireRequest(method="GET", url=up.root_url + "/health"), SOON)
-        assert asked == [up.root_url]
-        return answer
+        return await transport.send(WireRequest(method="GET", url=up.root_url + "/health"), SOON, tls=options)
     finally:
         await transport.aclose()
 
@@ -80,6 +73,35 @@ async def test_verify_false_accepts_any_certificate(authority):
     """`tls.verify: false` does what it says, also for a wrong name."""
     async with MockUpstream(tls=server_context(authority, "other.example")) as up:
         assert (await get(up, TlsOptions(verify=False))).status == 200
+
+
+async def test_a_call_that_accepts_any_certificate_opens_no_door_for_the_next(authority):
+    """The pooled connection of an unchecked call is not used by a checked one to the same address."""
+    transport = HttpTransport(clock=SystemClock())
+    try:
+        async with MockUpstream(tls=server_context(authority)) as up:
+            request = WireRequest(method="GET", url=up.root_url + "/health")
+            assert (await transport.send(request, SOON, tls=TlsOptions(verify=False))).status == 200
+            with pytest.raises(ProviderUnreachable, match="certificate verify failed"):
+                await transport.send(request, SOON)
+            stream = await transport.open(request, SOON, tls=TlsOptions(verify=False))
+            await stream.aclose()
+            with pytest.raises(ProviderUnreachable, match="certificate verify failed"):
+                await transport.open(request, SOON)
+    finally:
+        await transport.aclose()
+
+
+async def test_the_options_of_one_model_do_not_hold_for_another_at_the_same_address(authority):
+    """`tls.verify: false` belongs to the model that says it."""
+    async with MockUpstream(tls=server_context(authority)) as up:
+        entry = {"profile": "openai-compatible", "endpoint": up.base_url}
+        models = {"lax": {**entry, "tls": {"verify": False}}, "strict": entry}
+        settings = {"models": models, "records": {"enabled": False}, "discovery": {"enabled": False}}
+        async with prefrontal.open(settings, env={}) as pf:
+            assert (await pf.chat("hello", model="lax")).text
+            with pytest.raises(ProviderUnreachable, match="certificate verify failed"):
+                await pf.chat("hello", model="strict")
 
 
 @pytest.mark.parametrize("content", [None, "this is no certificate"])

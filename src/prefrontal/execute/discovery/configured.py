@@ -14,6 +14,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import PrefrontalError
 from prefrontal.execute.discovery.visit import merged
 from prefrontal.execute.transport.base import Timeouts, Transport
+from prefrontal.execute.trust import tls_of
 from prefrontal.providers.base import Found, Target
 from prefrontal.providers.profile import Profile
 from prefrontal.providers.registry import Providers
@@ -56,12 +57,12 @@ class ConfiguredProbe:
         try:
             listing = provider.render_models(target)
             if listing is not None:
-                reply = await self._transport.send(listing, timeouts)
+                reply = await self._transport.send(listing, timeouts, tls=tls_of(card))
                 if reply.status < 300:
                     found = next((f for f in provider.parse_models(reply, target) if f.id == card.wire_name), None)
             probe = provider.render_probe(target)
             if probe is not None:
-                reply = await self._transport.send(probe, timeouts)
+                reply = await self._transport.send(probe, timeouts, tls=tls_of(card))
                 if reply.status < 300:
                     told = provider.parse_probe(reply, target)
                     found = told if found is None else merged(found, told)

@@ -5,24 +5,23 @@ Import the vocabulary from here; `open_transport` loads the HTTP client only whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from prefrontal.clock import Clock
 from prefrontal.execute.transport.base import (
     MAX_BODY_BYTES,
     MAX_CONNECTIONS,
+    SYSTEM_TRUST,
     Egress,
     Timeouts,
     TlsOptions,
     Transport,
     WireStream,
     allow_all,
-    system_trust,
 )
 
 __all__ = [
     "MAX_BODY_BYTES",
     "MAX_CONNECTIONS",
+    "SYSTEM_TRUST",
     "Egress",
     "Timeouts",
     "TlsOptions",
@@ -30,14 +29,12 @@ __all__ = [
     "WireStream",
     "allow_all",
     "open_transport",
-    "system_trust",
 ]
 
 
 def open_transport(
     *,
     clock: Clock,
-    tls_for: Callable[[str], TlsOptions] = system_trust,
     allow: Egress = allow_all,
     proxy: str | None = None,
     trust_env: bool = False,
@@ -49,7 +46,6 @@ def open_transport(
 
     return HttpTransport(
         clock=clock,
-        tls_for=tls_for,
         allow=allow,
         proxy=proxy,
         trust_env=trust_env,

@@ -48,6 +48,10 @@ class TlsOptions(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
 
 
+SYSTEM_TRUST = TlsOptions()
+"""Certificates are checked against the system's authorities."""
+
+
 class WireStream(Protocol):
     """An answer whose body is still arriving. Close it, whatever happens."""
 
@@ -80,13 +84,16 @@ class Transport(Protocol):
     Answers of every status are answers: only what prevents an answer is raised, as one of the `ProviderError` classes
     with the client's own exception as its cause. Redirects are not followed, cookies are not kept. Cancelling a call
     closes its connection at once, so that the upstream stops working for nobody.
+
+    `tls` travels with each call: a connection made under one set of options never serves a call with another, so that a
+    model that accepts any certificate does not open the door for others at the same address.
     """
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireResponse:
         """Send and return the whole answer. Raises `ProviderMisbehaved` when the body is larger than the bound."""
         ...
 
-    async def open(self, request: WireRequest, timeouts: Timeouts) -> WireStream:
+    async def open(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireStream:
         """Send and return as soon as the head of the answer is there."""
         ...
 
@@ -97,8 +104,3 @@ class Transport(Protocol):
 
 def allow_all(url: str) -> None:
     """Forbid nothing: the egress hook of a process without a policy."""
-
-
-def system_trust(origin: str) -> TlsOptions:
-    """Check certificates against the system's authorities: the default for every origin."""
-    return TlsOptions()

@@ -7,7 +7,7 @@ the head of the answer has arrived (docs/benchmarks.md, "Choice of the upstream 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -20,11 +20,11 @@ from prefrontal.errors import ProviderError, ProviderMisbehaved, ShuttingDown
 from prefrontal.execute.transport.base import (
     MAX_BODY_BYTES,
     MAX_CONNECTIONS,
+    SYSTEM_TRUST,
     Egress,
     Timeouts,
     TlsOptions,
     allow_all,
-    system_trust,
 )
 from prefrontal.execute.transport.faults import CAUGHT, Stage, origin_of, timed_out, translate
 from prefrontal.execute.transport.patience import PATIENT_FROM_S, Patience
@@ -48,17 +48,15 @@ _HEAD_BYTES = 64 * 1024  # longest header line accepted; the client's own 8 KB i
 class HttpTransport:
     """A `Transport` over HTTP/1.1 with keep-alive. Used from one event loop; opens nothing before the first call.
 
-    `tls_for` names the TLS options of an origin (`https://host[:port]`) and is asked on every call, so that a changed
-    setting holds at once. `allow` may forbid a URL. `proxy` is the proxy for every upstream; `trust_env=True` takes
+    `allow` may forbid a URL. `proxy` is the proxy for every upstream; `trust_env=True` takes
     proxies from the environment instead (HTTP_PROXY, HTTPS_PROXY, NO_PROXY), otherwise the environment is not read.
-    `max_connections` bounds the requests under way to one origin.
+    `max_connections` bounds the requests under way to one origin. Connections are pooled by address and TLS options.
     """
 
     def __init__(
         self,
         *,
         clock: Clock,
-        tls_for: Callable[[str], TlsOptions] = system_trust,
         allow: Egress = allow_all,
         proxy: str | None = None,
         trust_env: bool = False,
@@ -67,7 +65,6 @@ class HttpTransport:
         user_agent: str = "prefrontal",
     ) -> None:
         self._clock = clock
-        self._tls_for = tls_for
         self._allow = allow
         self._proxy = proxy
         self._trust_env = trust_env
@@ -82,18 +79,18 @@ class HttpTransport:
         self._patience = Patience(clock, self._streams)
         self._closed = False
 
-    async def send(self, request: WireRequest, timeouts: Timeouts) -> WireResponse:
+    async def send(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireResponse:
         """Send `request` and return the whole answer; see `Transport.send`."""
-        stream = await self._start(request, timeouts)
+        stream = await self._start(request, timeouts, tls)
         try:
             body = await stream.read_all(self._max_body_bytes)
         finally:
             await stream.aclose()
         return WireResponse(status=stream.status, headers=stream.headers, body=body)
 
-    async def open(self, request: WireRequest, timeouts: Timeouts) -> _HttpStream:
+    async def open(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> _HttpStream:
         """Send `request` and return once the head of the answer is there; see `Transport.open`."""
-        return await self._start(request, timeouts, first_byte_of_body=True)
+        return await self._start(request, timeouts, tls, first_byte_of_body=True)
 
     async def aclose(self) -> None:
         """Close every connection; see `Transport.aclose`."""
@@ -109,7 +106,9 @@ class HttpTransport:
         """Return how many requests to the origin of `url` are under way."""
         return self._slots.running(origin_of(url))
 
-    async def _start(self, request: WireRequest, timeouts: Timeouts, *, first_byte_of_body: bool = False) -> _HttpStream:
+    async def _start(
+        self, request: WireRequest, timeouts: Timeouts, tls: TlsOptions, *, first_byte_of_body: bool = False
+    ) -> _HttpStream:
         if self._closed:
             raise ShuttingDown("The transport is closed.")
         self._allow(request.url)
@@ -121,7 +120,7 @@ class HttpTransport:
         if not self._slots.try_take(origin):
             await self._slots.take(origin, timeouts.connect_s)
         try:
-            response = await self._head(request, timeouts, origin, url, begun_s)
+            response = await self._head(request, timeouts, tls, url, begun_s)
             limits = _Deadlines(self._clock, timeouts, begun_s, request.url, first_byte_pending=first_byte_of_body)
         except BaseException:  # cancelled or failed: the slot is free again, and the exception goes on
             self._slots.give(origin)
@@ -129,7 +128,7 @@ class HttpTransport:
         return _HttpStream(response, limits, self._slots, origin, self._streams, self._patience)
 
     async def _head(
-        self, request: WireRequest, timeouts: Timeouts, origin: str, url: URL, begun_s: float
+        self, request: WireRequest, timeouts: Timeouts, tls: TlsOptions, url: URL, begun_s: float
     ) -> aiohttp.ClientResponse:
         session = self._session or self._open_session()
         stage: Stage = "first_byte"
@@ -146,7 +145,7 @@ class HttpTransport:
                     headers=request.headers,
                     allow_redirects=False,
                     timeout=self._limit(timeouts.connect_s),
-                    ssl=self._contexts.get(self._tls_for(origin)) if origin.startswith("https:") else True,
+                    ssl=self._contexts.get(tls) if url.scheme == "https" else True,
                     proxy=self._proxy,
                 )
         except ProviderError:
