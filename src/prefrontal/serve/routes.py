@@ -10,9 +10,11 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from prefrontal.app.explain import explanation
+from prefrontal.contracts.access import Grant
 from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
+from prefrontal.serve.admin import admin_routes
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.responses import count_responses, delete_response, get_response
@@ -28,12 +30,17 @@ KNOWN = (
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/responses",
+    "/v1/responses/input_tokens",
     "/v1/models",
     "/v1/explain",
     "/v1/tokens",
     "/v1/traces",
     "/v1/config/status",
     "/v1/engines",
+    "/v1/admin/keys",
+    "/v1/admin/budgets",
+    "/v1/admin/spend",
+    "/v1/admin/audit",
 )
 
 
@@ -61,6 +68,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/engines", pages.engines, methods=["GET"]),
             Route("/v1/engines/{name:path}/load", pages.engine_load, methods=["POST"]),
             Route("/v1/engines/{name:path}/unload", pages.engine_unload, methods=["POST"]),
+            *admin_routes(site),
         ],
         default=_not_found,
         redirect_slashes=False,
@@ -112,20 +120,20 @@ class Pages:
         """The Prometheus exposition."""
         return Response(self._site.metrics.render(), media_type="text/plain; version=0.0.4")
 
-    async def models(self, _request: Request) -> Response:
+    async def models(self, request: Request) -> Response:
         """The models clients may name."""
-        return answer(list_models(self._pf))
+        return answer(list_models(self._pf, _grant(request)))
 
     async def model(self, request: Request) -> Response:
         """One model. Raises UnknownModel."""
-        return answer(describe_model(self._pf, request.path_params["name"]))
+        return answer(describe_model(self._pf, request.path_params["name"], _grant(request)))
 
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""
         body = await self._site.body(request.scope, request.receive)
         parsed = parse_chat_request(body)
         context = request.scope["prefrontal.context"]
-        found = await self._pf.machine.explain(parsed, context, self._pf.world())
+        found = await self._pf.machine.explain(parsed, context, self._pf.world(context.grant))
         return answer(explanation(found))
 
     async def tokens(self, request: Request) -> Response:
@@ -154,7 +162,10 @@ class Pages:
 
     async def traces(self, request: Request) -> Response:
         """Request records, newest first."""
-        found = await self._pf.ledger.find(_filter(request))
+        wanted, context = _filter(request), request.scope["prefrontal.context"]
+        if context.grant is not None:  # a virtual key sees its own requests
+            wanted = msgspec.structs.replace(wanted, key_id=context.key_id)
+        found = await self._pf.ledger.find(wanted)
         last = found[-1].id if found else None
         return answer({"object": "list", "data": found, "next_before": last})
 
@@ -162,7 +173,8 @@ class Pages:
         """One request record."""
         trace_id = request.path_params["trace_id"]
         record = await self._pf.ledger.get(trace_id)
-        if record is None:
+        context = request.scope["prefrontal.context"]
+        if record is None or (context.grant is not None and record.key_id != context.key_id):
             raise NotFound(f"There is no trace '{trace_id}'.", hint="It may be older than records.retention_days.")
         return answer(record)
 
@@ -187,6 +199,11 @@ class Pages:
         """Stop a local engine."""
         await self._pf.engines.stop(request.path_params["name"])
         return answer({"model": request.path_params["name"], "state": "stopped"})
+
+
+def _grant(request: Request) -> Grant | None:
+    found: Grant | None = request.scope["prefrontal.context"].grant
+    return found
 
 
 def _filter(request: Request) -> RecordFilter:

@@ -14,7 +14,6 @@ from prefrontal.errors import (
     PrefrontalError,
     ProviderLoading,
     ProviderOverloaded,
-    ProviderQuotaExhausted,
     ProviderTimeout,
 )
 from prefrontal.providers.anthropic.blocks import DIALECT, BlockWriter
@@ -23,6 +22,9 @@ from prefrontal.providers.common import Report, encode
 from prefrontal.providers.openai.response import render_error
 
 NO_FIELD = "a Messages answer has no such field"
+
+NO_MONEY = "insufficient_quota"
+"""Code of the errors that say that an account or a budget is empty, an upstream's or one of ours."""
 
 _BY_STATUS = {
     400: "invalid_request_error",
@@ -38,7 +40,6 @@ _BY_STATUS = {
     504: "timeout_error",
 }
 _BY_CLASS: tuple[tuple[type[PrefrontalError], str], ...] = (
-    (ProviderQuotaExhausted, "billing_error"),
     (Overloaded, "overloaded_error"),
     (ProviderOverloaded, "overloaded_error"),
     (ProviderLoading, "overloaded_error"),
@@ -127,6 +128,8 @@ def _lost_in_choice(choice: Choice, own: dict[str, Any], report: Report) -> None
 def error_type(error: PrefrontalError) -> str:
     """Return the dialect's word for an error: by its class where that says more than its status, else by its status."""
     shown = error.last if isinstance(error, AllAttemptsFailed) else error
+    if shown.code == NO_MONEY:
+        return "billing_error"
     found = next((word for kind, word in _BY_CLASS if isinstance(shown, kind)), None)
     return found or _BY_STATUS.get(shown.status, "api_error")
 
