@@ -12,6 +12,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "prefrontal"
 
 BROAD = {
+    "app/telemetry/worker.py": (1, "the telemetry thread's edge: whatever a collector does, the next requests are sent"),
     "cli/edge.py": (1, "the command line's edge: a bug becomes a message"),
     "cli/hub.py": (1, "the hub's client lets through the errors of its HTTP library, which change with its version"),
     "config/reload.py": (1, "a listener of a reload must not stop the others"),

@@ -14,6 +14,8 @@ import psutil
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.sink import Sink
+from prefrontal.app.telemetry.opening import open_telemetry
+from prefrontal.app.telemetry.worker import TelemetryWorker
 from prefrontal.app.vitals import VitalSigns
 from prefrontal.assess.rules import load_rules
 from prefrontal.clock import Chance, Clock
@@ -146,7 +148,9 @@ class Builder:
         vitals.start()
         closers.append(vitals.close)
         sink.observers.append(vitals.observe)
-        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals)
+        telemetry = self._telemetry(holder, sink, closers)
+        tracing = telemetry is not None and config.telemetry.propagate
+        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals, tracing=tracing)
         pf_ports: set[int] = set()
         discovery = Discovery(
             transport=transport,
@@ -171,6 +175,7 @@ class Builder:
             own_ports=pf_ports,
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
         )
+        pf.telemetry = telemetry
         discovery.on_change = lambda cards: self._discovered(pf, cards)
         probe = ConfiguredProbe(transport=transport, providers=providers, profiles=self.profiles)
         holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
@@ -188,6 +193,20 @@ class Builder:
         ledger = SqliteLedger(path, clock=self.clock, queue_size=records.queue_size, retention_days=records.retention_days)
         return ledger.open()
 
+    def _telemetry(self, holder: ConfigHolder[Registry], sink: Sink, closers: list[Closer]) -> TelemetryWorker | None:
+        """Let a collector hear of finished requests, where one is configured."""
+        telemetry = open_telemetry(
+            holder.current.config.telemetry,
+            self.env,
+            card_of=lambda model: holder.current.registry.cards.get(model),
+            allow=egress_guard(lambda: holder.current.config.egress.allow),
+            clock=self.clock,
+        )
+        if telemetry is not None:
+            sink.observers.append(telemetry.observe)
+            closers.append(telemetry.close)
+        return telemetry
+
     def _providers(self) -> Providers:
         found = discover_providers()
         for broken in found.broken:
@@ -204,6 +223,8 @@ class Builder:
         meter: SpendMeter,
         sink: Sink,
         vitals: VitalSigns,
+        *,
+        tracing: bool,
     ) -> Machine:
         attempter = Attempter(
             transport=transport,
@@ -230,6 +251,7 @@ class Builder:
                 chance=self.chance,
                 ready=lambda: {status.model_id: status.state == "ready" for status in engines.status()},
                 sink=sink,
+                tracing=tracing,
             )
         )
 

@@ -9,6 +9,7 @@ from typing import Any
 from prefrontal.app.compose import Prompt, compose
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
+from prefrontal.app.telemetry.worker import TelemetryWorker
 from prefrontal.chat.embeddings import EmbeddingsRequest
 from prefrontal.chat.request import ChatRequest
 from prefrontal.clock import Chance, Clock
@@ -58,6 +59,7 @@ class Prefrontal:
         self.own_ports = own_ports
         self.counter = counter
         self._world: tuple[Current[Registry], World] | None = None
+        self.telemetry: TelemetryWorker | None = None
         self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place
 
     @property

@@ -17,9 +17,9 @@ RESTART_ONLY = (
     "server.idle_timeout_s",
     "records.path",
     "records.queue_size",
-    "logging.format",
+    "telemetry",
 )
-"""Settings that are read once, at start."""
+"""Settings, and whole parts of the tree, that are read once, at start."""
 
 _NOTHING = object()
 
@@ -47,4 +47,5 @@ def _walk(before: Any, after: Any, path: tuple[str | int, ...], changes: list[Ch
     elif before is _NOTHING or after is _NOTHING or before != after:
         name = dotted(path)
         shown = (None if side is _NOTHING else masked(side, path) for side in (before, after))
-        changes.append(Change(path=name, before=next(shown), after=next(shown), restart=name in RESTART_ONLY))
+        restart = name in RESTART_ONLY or path[0] in RESTART_ONLY
+        changes.append(Change(path=name, before=next(shown), after=next(shown), restart=restart))

@@ -91,11 +91,12 @@ def _without_shapes(text: str) -> str:
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
-    """Return every secret written in `config`: our own keys, the providers' keys, and headers and extra fields named like one."""
+    """Return every secret written in `config`: our keys, the providers', the collector's headers, fields named like one."""
     found = [*config.server.api_keys, *config.server.admin_keys]
     for entry in config.models.values():
         extra = {**entry.headers, **(entry.extra_body or {})}
         found += [entry.key or "", *(str(value) for name, value in extra.items() if names_secret(name))]
+    found += config.telemetry.headers.values()
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 
@@ -123,7 +124,7 @@ def masked(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def is_secret(path: tuple[str | int, ...]) -> bool:
     """Return whether the setting at `path` is a secret."""
-    if path[:2] in (("server", "api_keys"), ("server", "admin_keys")):
+    if path[:2] in (("server", "api_keys"), ("server", "admin_keys"), ("telemetry", "headers")):
         return True
     if len(path) < 3 or path[0] != "models":
         return False

@@ -45,6 +45,7 @@ from prefrontal.config.schema_service import (
     Server,
     Timeouts,
 )
+from prefrontal.config.schema_telemetry import Telemetry
 
 __all__ = [
     "BUILTIN_POLICIES",
@@ -73,6 +74,7 @@ __all__ = [
     "Routing",
     "Server",
     "TaskRoute",
+    "Telemetry",
     "Timeouts",
     "TlsEntry",
     "builtin_channels",
@@ -98,4 +100,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
     discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()
     logging: Annotated[Logging, Meta(description="What is written to stderr.")] = Logging()
+    telemetry: Annotated[Telemetry, Meta(description="What an OpenTelemetry collector is told.")] = Telemetry()
     egress: Annotated[Egress, Meta(description="Which hosts may be contacted.")] = Egress()
