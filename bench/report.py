@@ -99,7 +99,7 @@ class Report:
             )
         fastest = max((r.shot.per_s for r in self.values("direct", "plain64")), default=0.0)
         rows.append(
-            f"\nThe mock alone answers {fastest:,.0f} requests/s; over one connection its p50 is {base[0]} µs, its p99 {base[1]} µs."
+            f"\nThe mock alone answers {fastest:,.0f} requests/s; over one connection: p50 {base[0]} µs, p99 {base[1]} µs."
         )
         return "\n".join(rows) + "\n"
 

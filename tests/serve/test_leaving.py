@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import uvicorn
 
+from prefrontal.serve import server
 from prefrontal.serve.protocol import bounded_protocol
 from prefrontal.serve.watcher import EXTENSION, Leaving, Watcher
+from prefrontal.testing.clock import FakeClock
 
 MOST_S = 0.1
 """How soon the work has to be cancelled (specified)."""
@@ -166,21 +167,39 @@ async def test_other_servers_are_watched_through_receive() -> None:
     task.uncancel()
 
 
-async def test_the_collector_is_left_as_it_was_found() -> None:
-    """While serving, what was loaded is frozen and collections are rare; afterwards both are as before."""
-    from prefrontal.clock import SystemClock
-    from prefrontal.serve.server import COLLECT_EVERY, _spare_the_collector
+class Collector:
+    """Stands in for the process's garbage collector, which other servers in this process may be tuning too."""
 
-    before = gc.get_threshold()
-    task = asyncio.create_task(_spare_the_collector(SystemClock()))
+    def __init__(self) -> None:
+        self.thresholds: tuple[int, ...] = (700, 10, 10)
+        self.frozen = 0
+
+    def get_threshold(self) -> tuple[int, ...]:
+        return self.thresholds
+
+    def set_threshold(self, *thresholds: int) -> None:
+        self.thresholds = thresholds
+
+    def freeze(self) -> None:
+        self.frozen += 1
+
+    def unfreeze(self) -> None:
+        self.frozen = 0
+
+
+async def test_the_collector_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While serving, what was loaded is frozen (again when it has settled) and collections are rare; then all is as before."""
+    collector, clock = Collector(), FakeClock()
+    monkeypatch.setattr(server, "gc", collector)
+    task = asyncio.create_task(server._spare_the_collector(clock))
     await asyncio.sleep(0)
-    assert gc.get_threshold() == COLLECT_EVERY
-    assert gc.get_freeze_count() > 0
+    assert (collector.thresholds, collector.frozen) == (server.COLLECT_EVERY, 1)
+    await clock.advance(server.SETTLED_S + 1)
+    assert collector.frozen == 2
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert gc.get_threshold() == before
-    assert gc.get_freeze_count() == 0
+    assert (collector.thresholds, collector.frozen) == ((700, 10, 10), 0)
 
 
 async def _never() -> dict[str, Any]:
