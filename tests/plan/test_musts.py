@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from prefrontal.chat.request import Hints
 from prefrontal.config.schema_routing import Channel
-from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.model import Capability, ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
 from prefrontal.errors import CapabilityMissing, ContextTooLong, NoModelAvailable
 from prefrontal.plan.inputs import PlanInputs
@@ -59,11 +60,20 @@ def test_a_capability_the_code_does_not_know_can_be_declared_and_demanded(card: 
 
 
 def test_an_embedding_model_does_not_chat(card: Card, snapshot: Snapshot) -> None:
-    """A model that embeds and declares no chat is left out of conversations and serves embeddings."""
-    model = card("e", can=("embedding",))
+    """A model whose engine says that it embeds, and not that it chats, is left out of conversations and serves embeddings."""
+    told = {"embedding": Capability(value=True, origin="engine")}
+    model = msgspec.structs.replace(card("e"), capabilities=told)
     assert ruled_out(model, snapshot()) == "it does not chat"
     assert ruled_out(model, snapshot(embedding=True)) is None
     assert ruled_out(card("both", can=("chat", "embedding")), snapshot()) is None
+
+
+def test_a_file_that_adds_embedding_takes_nothing_away(card: Card, snapshot: Snapshot) -> None:
+    """Who writes `embedding: true` of a chat model keeps it; `chat: false`, the role or the name say that it is only that."""
+    assert ruled_out(card("qwen3", can=("embedding",)), snapshot()) is None
+    assert ruled_out(card("qwen3", can=("embedding",), cannot=("chat",)), snapshot()) == "it does not chat"
+    assert ruled_out(card("e", can=("embedding",), roles=("embedding",)), snapshot()) == "it does not chat"
+    assert ruled_out(card("nomic-embed-text", can=("embedding",)), snapshot()) == "it does not chat"
 
 
 def test_the_window_holds_input_and_answer(card: Card, snapshot: Snapshot) -> None:

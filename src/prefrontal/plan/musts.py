@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from prefrontal.contracts.assessment import Needs
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
@@ -23,6 +25,11 @@ SPOKEN = {
     "thinking": "it does not think before it answers",
     "embedding": "it is not an embedding model",
 }
+
+EMBEDDING_WORDS = frozenset({"embed", "embedding", "embeddings"})
+"""Words of a name that say what a model is for."""
+
+_WORD = re.compile(r"[a-z]+")
 
 ESTIMATE_SLACK = 1.25
 """Where no window is large enough, one that is short by at most this factor is tried: tokens were estimated, and the engine
@@ -94,9 +101,21 @@ def ruled_out(card: ModelCard, inputs: PlanInputs, *, musts: tuple[str, ...] | N
 
 
 def chats(card: ModelCard) -> bool:
-    """Return whether the model holds conversations: one that embeds and does not declare ``chat`` does not."""
+    """Return whether the model holds conversations.
+
+    Whoever says so of ``chat`` is believed. Otherwise a model does not when its engine or the shipped facts say that it embeds,
+    or when the file says that and nothing speaks for more: its only role is ``embedding``, or its name is that of such a model.
+    """
     can = card.can("chat")
-    return not card.can("embedding") if can is None else can
+    if can is not None or not card.can("embedding"):
+        return can is not False
+    declared = card.capabilities["embedding"].origin == "config"
+    return declared and card.roles != ("embedding",) and not named_for_vectors(card.wire_name)
+
+
+def named_for_vectors(wire_name: str) -> bool:
+    """Return whether a model's name says that it makes vectors."""
+    return not EMBEDDING_WORDS.isdisjoint(_WORD.findall(wire_name.lower()))
 
 
 def condition_against(card: ModelCard, runtime: ModelRuntime) -> str | None:

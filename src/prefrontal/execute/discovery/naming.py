@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from prefrontal.contracts.model import Capability, ModelCard
+from prefrontal.plan.musts import EMBEDDING_WORDS
 
 RESERVED = frozenset({"auto", "reflex", "role"})
 """First parts of names by which clients let the gateway choose."""
 
 _WORD = re.compile(r"[a-z]+")
-_EMBEDDING_WORDS = frozenset({"embed", "embedding", "embeddings"})
-_NO_CHAT_WORDS = _EMBEDDING_WORDS | {"rerank", "reranker", "whisper", "tts"}
+_NO_CHAT_WORDS = EMBEDDING_WORDS | {"rerank", "reranker", "whisper", "tts"}
 
 
 def name_cards(cards: Iterable[ModelCard]) -> tuple[ModelCard, ...]:
@@ -65,6 +65,6 @@ def without_chat(card: ModelCard) -> ModelCard:
         return card
     capabilities = dict(card.capabilities)
     capabilities["chat"] = Capability(value=False, origin=capabilities["embedding"].origin if said else "assumed")
-    if said is None and words & _EMBEDDING_WORDS:
+    if said is None and words & EMBEDDING_WORDS:
         capabilities["embedding"] = Capability(value=True, origin="assumed")
     return msgspec.structs.replace(card, capabilities=capabilities)
