@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,50 @@ async def test_the_models_folder_is_read_again_only_when_a_file_changed(sources,
     (folder / "one.gguf").unlink()
     await clock.advance(30)
     assert [card.id for card in discovery.cards] == ["two"]
+
+
+async def test_a_file_that_is_dropped_in_is_served_within_seconds_and_said(sources, at_ports, begin, clock, caplog):
+    """Between two rounds the folder is looked at every two seconds; a file is taken once it has stopped growing."""
+    caplog.set_level(logging.INFO, "prefrontal.execute.discovery.watch")
+    folder = sources.models_dir
+    folder.mkdir()
+    told: list[list[str]] = []
+    discovery = begin(at_ports(), on_change=lambda cards: told.append([card.id for card in cards]))
+    await discovery.start()
+    await clock.asleep()
+    build_rules(folder / "shop.gguf", {"login": "C"})
+    await clock.advance(2)
+    assert told == []  # seen for the first time: it may still be growing
+    await clock.advance(2)
+    assert told == [["shop"]]
+    assert [record.getMessage() for record in caplog.records] == ["found: shop"]
+    (folder / "shop.gguf").unlink()
+    await clock.advance(2)
+    await clock.advance(2)
+    assert told[1:] == [[]]
+    assert caplog.records[-1].getMessage() == "gone: shop"
+
+
+async def test_a_file_the_registry_names_is_noticed_also_without_discovery(sources, at_ports, begin, clock, tmp_path):
+    """Whoever fetches the missing file of a configured model needs no restart; a file that is there from the start is no news."""
+    here, missing = tmp_path / "here.gguf", tmp_path / "missing.gguf"
+    here.write_bytes(b"x")
+    told: list[int] = []
+    discovery = begin(
+        at_ports(),
+        settings=Settings(enabled=False),
+        on_change=lambda cards: told.append(len(cards)),
+        named_files=lambda: (here, missing),
+    )
+    await discovery.start()
+    await clock.asleep()
+    for _ in range(3):
+        await clock.advance(2)
+    assert told == []
+    missing.write_bytes(b"y")
+    for _ in range(3):
+        await clock.advance(2)
+    assert told == [0]
 
 
 def test_a_file_that_grows_has_another_fingerprint(tmp_path: Path):

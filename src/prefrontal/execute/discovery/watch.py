@@ -1,14 +1,16 @@
 """Keeps what is discovered up to date, in the background.
 
-A round looks at the models folder (only files that changed are read), at the environment, and at the local ports. What was
-found is merged by pure functions; `on_change` is called only when the models differ from before.
+A round looks at the models folder (only files that changed are read), at the environment, and at the local ports. Between two
+rounds the folder, and the files the registry names, are looked at every `FOLDER_LOOK_S`: a file that was put there is served
+within twice that, once it has stopped growing. What was found is merged by pure functions; `on_change` is called only when the
+models differ from before, or a file the registry names came or went.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,9 @@ from prefrontal.providers.registry import Providers
 
 GRACE_ROUNDS = 2
 """Rounds for which a model outlives the silence of its server. Assumed: an engine that restarts or is busy is back by then."""
+
+FOLDER_LOOK_S = 2.0
+"""How often files are looked at. Assumed: whoever drops a file waits that long; a look costs some microseconds a file."""
 
 log = logging.getLogger(__name__)
 
@@ -82,17 +87,22 @@ def carry_over(before: Sequence[Known], report: ProbeReport) -> tuple[Known, ...
 def fingerprint(folder: Path) -> Print:
     """Return what identifies the GGUF files of a folder: name, size and time of change of each. Some microseconds a file."""
     try:
-        found = [(path.name, path.stat()) for path in folder.glob("*.gguf")]
+        return _print(folder.glob("*.gguf"))
     except OSError:
         return ()  # it vanished while we looked; the next round sees what is there
+
+
+def _print(files: Iterable[Path]) -> Print:
+    found = [(str(path), path.stat()) for path in files]
     return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
 
 
 class Discovery:
-    """Finds models in the background: first at `start`, then every ``settings.interval_s`` of the clock.
+    """Finds models in the background: first at `start`, then every ``settings.interval_s`` of the clock, files more often.
 
     `on_change` is called with all cards, files first, then servers, then keys, whenever they differ from before; what it
-    raises is logged. `own_ports` says, at each round, which ports are ours. `memory_bytes` is the machine's, for the context
+    raises is logged. `named_files` says which files the registry names, at each look; also a change of theirs calls it.
+    `own_ports` says, at each round, which ports are ours. `memory_bytes` is the machine's, for the context
     of local engines. Belongs to one event loop.
     """
 
@@ -106,6 +116,7 @@ class Discovery:
         settings: schema.Discovery | None = None,
         engine: schema.Engine | None = None,
         on_change: OnChange | None = None,
+        named_files: Callable[[], Iterable[Path]] = tuple,
         own_ports: Callable[[], frozenset[int]] = frozenset,
         own_instance: str = "",
         memory_bytes: int | None = None,
@@ -116,6 +127,7 @@ class Discovery:
         self._clock = clock
         self._settings = settings or schema.Discovery()
         self._engine = engine or schema.Engine()
+        self._named_files = named_files
         self._own_ports = own_ports
         self._own_instance = own_instance
         self._memory_bytes = memory_bytes
@@ -124,6 +136,8 @@ class Discovery:
         self._closed = False
         self._looked = asyncio.Event()
         self._scanned: tuple[Print, Path, schema.Engine] | None = None
+        self._glimpsed: Print = ()
+        self._named: Print = ()
         self._local: tuple[Known, ...] = ()
         self._found = Findings()
 
@@ -140,6 +154,7 @@ class Discovery:
     async def start(self) -> None:
         """Take in files and keys at once, without the network, and look at the ports in the background from now on."""
         async with self._lock:
+            self._named = self._named_print()
             await self._offline()
             self._publish()
         self._restart()
@@ -184,7 +199,35 @@ class Discovery:
             except Exception:  # an edge: one bad round must not end discovery
                 log.exception("looking for models failed")
             self._looked.set()
-            await self._clock.sleep(self._settings.interval_s)
+            await self._watch_files(until=self._clock.monotonic() + self._settings.interval_s)
+
+    async def _watch_files(self, *, until: float) -> None:
+        """Look at the files until it is time for the next round."""
+        while (left_s := until - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(FOLDER_LOOK_S, left_s))
+            if self._clock.monotonic() < until:
+                try:
+                    await self._glimpse()
+                except Exception:  # an edge: one bad look must not end discovery
+                    log.exception("looking at the model files failed")
+
+    async def _glimpse(self) -> None:
+        """Take in files that are other ones than before and have not changed since the last look."""
+        here = fingerprint(self._sources.models_dir) if self._settings.enabled is not False else ()
+        named = self._named_print()
+        before, self._glimpsed = self._glimpsed, (*here, *named)
+        if self._glimpsed != before:
+            return  # still being written, perhaps
+        async with self._lock:
+            if self._settings.enabled is not False and self._scanned is not None and self._scanned[0] != here:
+                await self._offline()
+                self._publish()
+            if named != self._named:
+                self._named = named
+                self._tell()
+
+    def _named_print(self) -> Print:
+        return _print(file for file in self._named_files() if file.is_file())
 
     async def _round(self, *, fresh: bool) -> None:
         async with self._lock:
@@ -226,10 +269,17 @@ class Discovery:
         cards = name_cards([*self._found.files.cards, *_unnamed(local), *keyed])
         before = self._found.cards
         self._found = msgspec.structs.replace(self._found, cards=cards)
-        if _by_name(cards) == _by_name(before) or self.on_change is None:
+        if _by_name(cards) == _by_name(before):
+            return
+        if self._looked.is_set():  # what is there at the start is said by whoever starts
+            _log_difference(_by_name(before), _by_name(cards))
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_change is None:
             return
         try:
-            self.on_change(cards)
+            self.on_change(self._found.cards)
         except Exception:  # an edge: whoever listens must not stop discovery
             log.exception("models were discovered, but could not be taken in")
 
@@ -244,3 +294,9 @@ def _unnamed(cards: Sequence[ModelCard]) -> list[ModelCard]:
 
 def _by_name(cards: Sequence[ModelCard]) -> Mapping[str, ModelCard]:
     return {card.id: card for card in cards}
+
+
+def _log_difference(before: Mapping[str, ModelCard], after: Mapping[str, ModelCard]) -> None:
+    for word, names in (("found", after.keys() - before.keys()), ("gone", before.keys() - after.keys())):
+        if names:
+            log.info("%s: %s", word, ", ".join(sorted(names)))
