@@ -166,6 +166,20 @@ def test_a_schema_binds_even_a_model_that_babbles(client: openai.OpenAI) -> None
         assert json.loads(answer.choices[0].message.content)["k"] in ("x", "y")
 
 
+@pytest.mark.parametrize("kind", ["image", "sound"])
+def test_an_image_for_a_text_model_is_the_callers_mistake_and_harms_nobody(client: openai.OpenAI, served: Any, kind: str) -> None:
+    """However often it is sent: 400, the engine is not asked, and the model goes on answering."""
+    part: dict[str, Any] = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    if kind == "image":
+        part = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    content = [{"type": "text", "text": "What is this?"}, part]
+    for _ in range(6):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.chat.completions.create(model="rules", messages=[{"role": "user", "content": content}])
+        assert refused.value.code == "capability_missing"
+    assert ask(client, "parcel", model="rules").choices[0].message.content == RULES["parcel"]
+
+
 def test_embeddings_of_like_words_are_near(client: openai.OpenAI) -> None:
     """`auto` and the name give the same vectors; the text decides which are near."""
     words = ["cat", "dog", "bus"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from prefrontal.config.cards import build_card
 from prefrontal.config.schema import Engine, ModelEntry
 from prefrontal.execute.discovery.files import (
     ALL_LAYERS,
@@ -131,6 +132,15 @@ def test_configured_files_tell_what_they_are(folder, sources):
     assert set(told) == {"mine", "vec"}
     assert (told["mine"].context_tokens, told["mine"].capabilities["chat"].value) == (600, True)
     assert told["vec"].capabilities["embedding"].value is True
+
+
+def test_a_file_neither_sees_nor_hears(folder, sources):
+    """The engine is started without a projector, so it says no to both; the registry's own word goes above that."""
+    told = found_in_files({"mine": ModelEntry(path="rules.gguf")}, Engine(), sources)["mine"]
+    assert [told.capabilities[name].value for name in ("vision", "audio")] == [False, False]
+    assert build_card("mine", ModelEntry(path="rules.gguf"), sources, found=told).can("vision") is False
+    vouched = ModelEntry(path="rules.gguf", capabilities={"vision": True})
+    assert build_card("mine", vouched, sources, found=told).can("vision") is True
 
 
 def test_memory_is_file_and_cache_of_every_slot_and_some_room(folder):

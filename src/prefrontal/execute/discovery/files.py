@@ -118,6 +118,7 @@ def found_in_header(
     arch = (fact.arch if fact else None) or arch_of(header)
     context = context_for(header, arch, engine.context_tokens, slots=engine.slots, memory_bytes=memory_bytes)
     said: dict[str, bool] = {"embedding": header.is_embedding, "chat": not header.is_embedding}
+    said.update(vision=False, audio=False)  # these need a projector, a file of its own, which no engine is started with
     template = header.chat_template or ""
     if "tools" in template:
         said["tools"] = True

@@ -4,6 +4,8 @@
 401, 403                                           ProviderAuthFailed
 402, or a word for an empty account                ProviderQuotaExhausted, never retried
 400 … with a word for too long a context           ProviderRejected (details.code = context_length_exceeded)
+any status with a word for a modality the model    ProviderRejected (details.code = capability_missing)
+  lacks (llama.cpp answers 500 to an image)
 503 "loading model"                                ProviderLoading
 503, 529, 498, or a word for overload              ProviderOverloaded
 429                                                ProviderRateLimited (retry_after_s)
@@ -60,6 +62,8 @@ _CONTEXT = (
     "`inputs` tokens + `max_new_tokens` must be",
 )
 _FILTER = ("content_filter", "content_policy", "data_inspection_failed", "content policy", "safety_check", "usage guidelines")
+_UNABLE = ("input is not supported", "does not support image", "does not support audio", "is not a multimodal model")
+"""The request asks for what the model has not: it will fail each time, and the model is well."""
 _OVERLOAD = ("server_is_overloaded", "engine_overloaded", "overloaded_error", "slow_down", "model_overloaded")
 
 
@@ -153,6 +157,8 @@ def _class_of(status: int, words: str) -> tuple[type[ProviderError], str | None]
     def says(table: tuple[str, ...]) -> bool:
         return any(word in words for word in table)
 
+    if status in (400, 422, 500, 501) and says(_UNABLE):
+        return ProviderRejected, "capability_missing"
     client = 400 <= status < 500
     if client and status != 429 and says(_CONTEXT):
         return ProviderRejected, "context_length_exceeded"
