@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from prefrontal.config.load import Loaded
+from prefrontal.config.problems import ConfigProblems
 from prefrontal.config.redact import REDACTED, Redactor, mask, redact, secrets_of
 
 LONG = "Ab3" * 14
@@ -100,7 +101,7 @@ def test_hostile_text_costs_no_more_than_other_text(text: str) -> None:
 
 
 def test_config_show_holds_no_secret(read: Callable[..., Loaded]) -> None:
-    """Keys, secret headers and secrets in extra fields are masked; everything else is shown."""
+    """Keys, all headers and secrets in extra fields are masked; everything else is shown."""
     secrets = {
         "A": "our-own-key-0123456789",
         "B": "their-key-0123456789",
@@ -115,15 +116,36 @@ def test_config_show_holds_no_secret(read: Callable[..., Loaded]) -> None:
     shown = redact(config)
     assert not [value for value in secrets.values() if value in json.dumps(shown)]
     model = shown["models"]["m"]
-    assert (model["key"], model["licence"], model["headers"]["X-Team"], model["extra_body"]["top_k"]) == (
-        "…6789",
-        "MIT",
-        "red",
-        3,
-    )
+    assert (model["key"], model["licence"], model["headers"]["X-Team"], model["extra_body"]["top_k"]) == ("…6789", "MIT", "…", 3)
     assert set(secrets_of(config)) >= {secrets["A"], secrets["B"], secrets["C"]}
 
 
 def test_a_short_secret_shows_nothing_of_itself() -> None:
     """Four characters of a short password would give it away."""
     assert (mask("hunter2"), mask("sk-0123456789abcdef")) == ("…", "…cdef")
+
+
+def test_a_header_is_masked_whatever_it_is_called(read: Callable[..., Loaded]) -> None:
+    """A gateway in between may ask for its key under any name; also the log and the records keep it out."""
+    text = (
+        "models: {m: {profile: vllm, headers: {X-Corp-Id: hunter2-tenant-77, User-Agent: my-own-agent},"
+        " extra_body: {auth: {user: me-myself-1, pin: 123456}, author: Jane-Austen, list: [{api_key: nested-one}]}}}"
+    )
+    config = read(text).config
+    shown = redact(config)["models"]["m"]
+    assert shown["headers"] == {"X-Corp-Id": "…t-77", "User-Agent": "…"}
+    assert shown["extra_body"] == {"auth": {"user": "…", "pin": "…"}, "author": "Jane-Austen", "list": [{"api_key": "…"}]}
+    secrets = secrets_of(config)
+    assert {"hunter2-tenant-77", "me-myself-1", "nested-one"} <= set(secrets)
+    assert not {"my-own-agent", "Jane-Austen"} & set(secrets)
+
+
+def test_a_secret_of_the_wrong_type_is_not_shown(read: Callable[..., Loaded]) -> None:
+    """A key of digits alone is a number to YAML; the message says where it is and not what it is."""
+    with pytest.raises(ConfigProblems) as caught:
+        read("models: {m: {profile: vllm, key: 12345678, headers: {X-Pin: 87654321}}}")
+    said = str(caught.value)
+    assert "models.m.key" in said
+    assert "models.m.headers.X-Pin" in said
+    assert "12345678" not in said
+    assert "87654321" not in said

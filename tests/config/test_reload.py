@@ -95,6 +95,31 @@ async def test_a_file_that_vanishes_keeps_serving(bench: Bench) -> None:
     assert bench.holder.current.registry == ("a",)
 
 
+@pytest.mark.parametrize("nothing", ["", "\n", "# all commented out\n", "---\n"])
+async def test_a_file_that_is_emptied_keeps_serving(nothing: str, bench: Bench) -> None:
+    """A file that suddenly says nothing is refused like a deleted one; whoever wants the defaults says so."""
+    bench.file.write_text(nothing)
+    status = await bench.holder.reload_now()
+    assert (status.ok, status.last_error[0].message) == (False, "the file is empty; what it said stays in use")
+    assert (bench.holder.current.registry, status.generation) == (("a",), 1)
+    bench.file.write_text("version: 1\n")
+    status = await bench.holder.reload_now()
+    assert (status.ok, bench.holder.current.registry) == (True, ())
+
+
+async def test_a_file_that_was_empty_at_the_start_may_stay_so(tmp_path: Path, known: Known) -> None:
+    """Nothing is lost when a file that said nothing says nothing again."""
+    file = tmp_path / "prefrontal.yaml"
+    file.write_text("")
+    bench = Bench(file, known)
+    file.write_text("# later\n")
+    assert (await bench.holder.reload_now()).ok
+    bench.write("b")
+    assert (await bench.holder.reload_now()).ok
+    file.write_text("")
+    assert not (await bench.holder.reload_now()).ok
+
+
 async def test_the_same_content_again_changes_nothing(bench: Bench) -> None:
     """A save without a change is no new generation, and nobody is called."""
     calls: list[object] = []
@@ -152,7 +177,7 @@ def test_changes_mask_secrets(read: Callable[..., Loaded]) -> None:
     assert diff(old, new) == [
         Change(path="models.m.key", before="…1111", after="…3333"),
         Change(path="models.m.headers.X-Api-Key", before="…2222", after="…4444"),
-        Change(path="models.m.headers.X-Team", before="red", after="blue"),
+        Change(path="models.m.headers.X-Team", before="…", after="…"),
     ]
 
 
@@ -161,7 +186,7 @@ def test_a_new_model_is_one_change_without_its_secret(read: Callable[..., Loaded
     old, new = read("").config, read("models: {m: {profile: vllm, key: abcdefghijklmnopqrst}}").config
     added, removed = diff(old, new), diff(new, old)
     assert [(change.path, change.before) for change in added] == [("models.m", None)]
-    assert added[0].after["key"] == "…qrst"
+    assert added[0].after == {"profile": "vllm", "key": "…qrst"}  # what the file says, and none of some forty defaults
     assert [(change.path, change.after) for change in removed] == [("models.m", None)]
 
 

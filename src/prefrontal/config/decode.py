@@ -16,7 +16,11 @@ import msgspec
 
 from prefrontal.config.expand import Outside
 from prefrontal.config.problems import Path, Problem, did_you_mean, dotted
+from prefrontal.config.redact import is_secret
 from prefrontal.config.schema import Config
+
+_HIDDEN = object()
+"""Stands in a message for a value that may be a secret."""
 
 Note = Callable[[Path, str, str, str | None], None]
 """Called with path, rule, message and hint for each problem."""
@@ -123,7 +127,10 @@ def _converted(value: Any, annotation: Any, path: Path, note: Note, *, strict: b
         rule = "type" if "got `" in message else "range"
         if "Invalid enum" in message:
             rule = "choice"
-        note(path, rule, _readable(message, value), _leaf_hint(value, annotation))
+        if is_secret(path):
+            note(path, rule, _readable(message, _HIDDEN), "quote it" if isinstance(value, int | float) else None)
+        else:
+            note(path, rule, _readable(message, value), _leaf_hint(value, annotation))
         return None
 
 
@@ -182,6 +189,8 @@ def _named(value: Any) -> str:
     """Return `value` as a message may show it: short, and never longer text, which may be a secret."""
     if value is None:
         return "nothing"
+    if value is _HIDDEN:
+        return "a value that is not shown"
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
     if isinstance(value, int | float):

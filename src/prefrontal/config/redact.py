@@ -12,6 +12,11 @@ from prefrontal.config.schema import Config
 
 REDACTED = "[redacted]"
 _SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "cookie", "credential")
+_SECRET_PARTS = frozenset({"auth", "pass", "passwd", "pwd", "pin", "sig", "signature", "bearer", "jwt"})
+_PUBLIC_HEADERS = frozenset(
+    {"accept", "content-type", "user-agent", "referer", "http-referer", "x-title", "anthropic-version", "anthropic-beta"}
+)
+"""Headers whose values no log needs to hide."""
 _NOT_SECRET = ("tokens", "template_key", "max_completion_tokens", "env_keys", "keyboard", "tokenizer")
 
 _WORD = r"(?<![A-Za-z0-9])"  # keeps words such as `task-` and `disk-` whole
@@ -91,13 +96,34 @@ def _without_shapes(text: str) -> str:
 
 
 def secrets_of(config: Config) -> tuple[str, ...]:
-    """Return every secret written in `config`: our keys, the providers', the collector's headers, fields named like one."""
+    """Return every secret written in `config`: our keys, the providers', headers, and fields named like a secret.
+
+    Of the models' headers those are left out that are known to be public, so that ordinary words stay in what is stored.
+    """
     found = [*config.server.api_keys, *config.server.admin_keys]
     for entry in config.models.values():
-        extra = {**entry.headers, **(entry.extra_body or {})}
-        found += [entry.key or "", *(str(value) for name, value in extra.items() if names_secret(name))]
+        found += [entry.key or "", *_named_secrets(entry.extra_body or {})]
+        found += [value for name, value in entry.headers.items() if name.lower() not in _PUBLIC_HEADERS]
     found += config.telemetry.headers.values()
     return tuple(dict.fromkeys(secret for secret in found if secret))
+
+
+def _named_secrets(value: Any) -> list[str]:
+    """Return the texts, at any depth, that stand below a name of a secret."""
+    if isinstance(value, list | tuple):
+        return [secret for item in value for secret in _named_secrets(item)]
+    if not isinstance(value, dict):
+        return []
+    found: list[str] = []
+    for name, item in value.items():
+        found += _texts(item) if isinstance(name, str) and names_secret(name) else _named_secrets(item)
+    return found
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict | list | tuple):
+        return [text for item in (value.values() if isinstance(value, dict) else value) for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def redact(config: Config) -> dict[str, Any]:
@@ -119,6 +145,8 @@ def masked(value: Any, path: tuple[str | int, ...]) -> Any:
         return [masked(item, (*path, index)) for index, item in enumerate(value)]
     if isinstance(value, str) and value:
         return mask(value) if is_secret(path) else _without_shapes(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and is_secret(path):
+        return mask(str(value))
     return value
 
 
@@ -130,10 +158,14 @@ def is_secret(path: tuple[str | int, ...]) -> bool:
         return False
     if path[2] == "key":
         return True
-    return path[2] in ("headers", "extra_body") and any(names_secret(part) for part in path[3:] if isinstance(part, str))
+    if path[2] == "headers":
+        return len(path) > 3  # a gateway in between may call its key whatever it likes
+    return path[2] == "extra_body" and any(names_secret(part) for part in path[3:] if isinstance(part, str))
 
 
 def names_secret(name: str) -> bool:
     """Return whether a header or field of that name usually carries a secret."""
     lowered = name.lower()
-    return any(word in lowered for word in _SECRET_WORDS) and not any(word in lowered for word in _NOT_SECRET)
+    if any(word in lowered for word in _SECRET_WORDS):
+        return not any(word in lowered for word in _NOT_SECRET)
+    return not _SECRET_PARTS.isdisjoint(re.split(r"[^a-z0-9]+", lowered))
