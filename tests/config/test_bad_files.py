@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,11 +49,12 @@ def test_the_error_carries_file_path_rule_and_hint(read: Callable[..., Loaded]) 
     )
 
 
-def test_a_missing_model_file_is_named(read: Callable[..., Loaded], tmp_path: object) -> None:
-    """A GGUF file that does not exist is a problem at its path, unless the model is disabled."""
-    with pytest.raises(ConfigProblems, match=r"models\.m\.path: no such file: .*home/models/x\.gguf"):
-        read("models: {m: {path: x.gguf}}")
-    assert read("models: {m: {path: x.gguf, enabled: false}}").config.models["m"].path == "x.gguf"
+def test_a_missing_model_file_is_named(read: Callable[..., Loaded]) -> None:
+    """A GGUF file that is not there yet is a warning with what fetches it, and nothing for a model that is disabled."""
+    (warning,) = read("models: {m: {path: x.gguf}}").warnings
+    assert warning.path == "models.m.path"
+    assert re.search(r"no such file: .*home/models/x\.gguf .*models pull OWNER/REPO:x\.gguf`", warning.text)
+    assert read("models: {m: {path: x.gguf, enabled: false}}").warnings == ()
 
 
 def test_a_wrong_type_of_a_secret_does_not_show_it(read: Callable[..., Loaded]) -> None:

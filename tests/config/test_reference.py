@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 
+from prefrontal.cli.pull import parse_wanted
 from prefrontal.config.cards import Sources
 from prefrontal.config.check import Known
 from prefrontal.config.load import Loaded, load_text
@@ -42,6 +43,15 @@ def load_example(file: Path, home: Path) -> Loaded:
         if "path" in entry:
             (folder / entry["path"]).touch()
     return load_text(file.read_text(), env={"PREFRONTAL_HOME": str(home)}, known=KNOWN, file=file)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_commands_of_an_example_fetch_its_files(file: Path, tmp_path: Path) -> None:
+    """Each `models pull` line is one the command takes, together they fetch every file, and before that the example loads."""
+    pulled = re.findall(r"^#   prefrontal models pull (.+)$", file.read_text(), re.MULTILINE)
+    named = {parse_wanted(line).which for line in pulled}
+    loaded = load_text(file.read_text(), env={"PREFRONTAL_HOME": str(tmp_path)}, known=KNOWN, file=file)
+    assert named == {entry.path for entry in loaded.config.models.values() if entry.path and entry.enabled}
 
 
 def test_the_shipped_schema_is_current() -> None:

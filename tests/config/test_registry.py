@@ -237,3 +237,16 @@ def test_equal_trees_have_equal_hashes(sources: Sources) -> None:
     one, two = registry(sources, {}), registry(sources, {"server": {"port": 4123}})
     assert one.hash == two.hash
     assert one.hash != registry(sources, {"server": {"port": 1}}).hash
+
+
+def test_a_model_whose_file_is_missing_is_out_of_service_with_a_note(sources: Sources) -> None:
+    """The others serve, roles leave it out, and asking for it says which file and what fetches it."""
+    raw = {"models": {"here": {"path": "here.gguf"}, "gone": {"path": "gone.gguf"}}, "roles": {"coding": ["gone", "here"]}}
+    built = registry(sources, raw, missing={"gone": Path("/models/gone.gguf")})
+    assert [card.id for card in built.enabled] == ["here"]
+    assert built.roles == {"coding": ("here",)}
+    assert [note.model for note in built.notes] == ["gone"]
+    with pytest.raises(UnknownModel) as refused:
+        built.require("gone")
+    assert "no such file: /models/gone.gguf" in (refused.value.hint or "")
+    assert "models pull OWNER/REPO:gone.gguf" in (refused.value.hint or "")

@@ -22,7 +22,7 @@ from prefrontal.clock import Chance, Clock
 from prefrontal.config import schema
 from prefrontal.config.cards import Sources
 from prefrontal.config.changes import Change
-from prefrontal.config.check import Known
+from prefrontal.config.check import Known, named_files
 from prefrontal.config.home import expand_user, find_home
 from prefrontal.config.load import Loaded, config_hash, load, load_text, models_dir
 from prefrontal.config.registry import Registry, build_registry
@@ -117,7 +117,10 @@ class Builder:
         """
         sources = self.sources(config)
         in_files = found_in_files(config.models, config.engine, sources, memory_bytes=self.memory_bytes)
-        return build_registry(config, sources, discovered=self.discovered, probed={**self.probed, **in_files})
+        files = named_files(config.models, sources.models_dir)
+        missing = {name: file for name, file in files.items() if not file.is_file()}
+        probed = {**self.probed, **in_files}
+        return build_registry(config, sources, discovered=self.discovered, probed=probed, missing=missing)
 
     # -- the rooms -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +162,7 @@ class Builder:
             clock=self.clock,
             settings=_discovery_of(config),
             engine=config.engine,
+            named_files=lambda: named_files(holder.current.config.models, models_dir(holder.current.config, self.env)).values(),
             own_ports=lambda: frozenset(pf_ports),
             memory_bytes=self.memory_bytes,
         )

@@ -73,6 +73,16 @@ def gguf_path(path: str, models_dir: Path) -> Path:
     return found if found.is_absolute() else models_dir / found
 
 
+def named_files(models: Mapping[str, ModelEntry], models_dir: Path) -> dict[str, Path]:
+    """Return the GGUF file of each enabled entry that names one, by the entry's name."""
+    return {name: gguf_path(entry.path, models_dir) for name, entry in models.items() if entry.path and entry.enabled}
+
+
+def pull_hint(file: Path) -> str:
+    """Return what fetches a file that a model entry names, as far as its name tells."""
+    return f"fetch it with `prefrontal models pull OWNER/REPO:{file.name}`"
+
+
 def _check_name(name: str, note: Callable[..., None]) -> None:
     first = name.split("/")[0]
     if name in ("auto", "reflex") or (first in ("auto", "reflex", "role") and "/" in name):
@@ -100,12 +110,8 @@ def _check_model(
     if entry.path is not None and entry.enabled:
         file = gguf_path(entry.path, models_dir)
         if not exists(file):
-            note(
-                (*path, "path"),
-                "missing_file",
-                f"no such file: {file}",
-                "`prefrontal models pull` fetches it, or `enabled: false`",
-            )
+            hint = f"{pull_hint(file)}; the model is out of service until then"
+            note((*path, "path"), "missing_file", f"no such file: {file}", hint, fatal=False)
     _check_price((*path, "price"), entry.price, note)
     _check_details(path, entry, known, exists, note)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
 from prefrontal.config.cards import Sources, build_card, missing_key
+from prefrontal.config.check import pull_hint
 from prefrontal.config.load import config_hash
 from prefrontal.config.problems import nearest
 from prefrontal.config.schema import Config
@@ -74,11 +76,17 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build_registry(
-    config: Config, sources: Sources, *, discovered: Sequence[ModelCard] = (), probed: Mapping[str, Found] | None = None
+    config: Config,
+    sources: Sources,
+    *,
+    discovered: Sequence[ModelCard] = (),
+    probed: Mapping[str, Found] | None = None,
+    missing: Mapping[str, Path] | None = None,
 ) -> Registry:
     """Return the registry of `config`: its models, then the discovered ones that it does not name already.
 
-    `probed` maps a model's id to what its engine said of it. A discovered model at the same address and with the same wire
+    `probed` maps a model's id to what its engine said of it; `missing` names those whose file is not there: they are out of
+    service, with a note, until it is. A discovered model at the same address and with the same wire
     name as a configured one is left out, also when the file disables it: the file has the last word.
 
     Raises:
@@ -88,8 +96,12 @@ def build_registry(
     notes: list[Note] = []
     for name, entry in config.models.items():
         card = build_card(name, entry, sources, found=(probed or {}).get(name))
-        cards[name] = card
         said = missing_key(entry, card, sources.profiles[card.profile])
+        file = (missing or {}).get(name)
+        if file is not None and card.enabled:
+            card = msgspec.structs.replace(card, enabled=False)
+            said = f"not in service: no such file: {file} ({pull_hint(file)})"
+        cards[name] = card
         if said:
             notes.append(Note(model=name, message=said))
     _add_discovered(cards, notes, discovered)
