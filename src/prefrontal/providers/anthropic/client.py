@@ -48,9 +48,6 @@ def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest
     hints = parse_hints(rest.pop(FIELD)) if FIELD in rest else NO_HINTS
     messages = _system(rest) + _messages(rest, body)
     stream = _take(rest, "stream", bool, "true or false")
-    stops = _take(rest, "stop_sequences", list, "an array of strings")
-    if stops is not None and not all(isinstance(stop, str) for stop in stops):
-        raise InvalidRequest("'stop_sequences' must be an array of strings.", param="stop_sequences")
     choice, parallel = _tool_choice(rest)
     effort, response_format = _output_config(rest)
     user, metadata = _metadata(rest)
@@ -68,7 +65,7 @@ def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest
             temperature=_number(rest, "temperature"),
             top_p=_number(rest, "top_p"),
             top_k=_take(rest, "top_k", int, "an integer"),
-            stop=None if stops is None else tuple(stops),
+            stop=_stops(rest),
         ),
         max_output_tokens=cap,
         cap_field=None if cap is None else "max_tokens",
@@ -116,6 +113,13 @@ def _take(rest: dict[str, Any], name: str, kind: type, expected: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidRequest(f"'{name}' must be {expected}.", param=name)
     return rest.pop(name)
+
+
+def _stops(rest: dict[str, Any]) -> tuple[str, ...] | None:
+    stops = _take(rest, "stop_sequences", list, "an array of strings")
+    if stops is not None and not all(isinstance(stop, str) for stop in stops):
+        raise InvalidRequest("'stop_sequences' must be an array of strings.", param="stop_sequences")
+    return None if stops is None else tuple(stops)
 
 
 def _number(rest: dict[str, Any], name: str) -> float | None:

@@ -125,7 +125,7 @@ def response_object(
         "reasoning": {"effort": chat.reasoning_effort, "summary": (own.get("reasoning") or {}).get("summary")},
         "store": request.store,
         "temperature": chat.sampling.temperature,
-        "text": {**(own.get("text") or {}), "format": {"type": "text"}},
+        "text": _text(request),
         "tool_choice": "auto" if chat.tool_choice is None else render_tool_choice(chat.tool_choice),
         "tools": render_tools(chat.tools),
         "top_p": chat.sampling.top_p,
@@ -134,14 +134,17 @@ def response_object(
         "user": chat.user,
         "metadata": chat.metadata or {},
     }
-    if chat.response_format is not None:
-        shown["text"]["format"] = render_format(chat.response_format)
     if extension is not None:
         shown["x_prefrontal"] = extension
     more = dict(passed or {})
     if shown["usage"] is not None:
         shown["usage"] = {**more.pop("usage", {}), **shown["usage"]}
     return {**more, **shown}
+
+
+def _text(request: ResponsesRequest) -> Item:
+    form = request.chat.response_format
+    return {**(request.own.get("text") or {}), "format": {"type": "text"} if form is None else render_format(form)}
 
 
 def _error(error: PrefrontalError) -> Item:
