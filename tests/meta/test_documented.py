@@ -12,6 +12,7 @@ import pytest
 import prefrontal
 from prefrontal.chat.request import Hints
 from prefrontal.errors import AllAttemptsFailed, PrefrontalError, every_error
+from prefrontal.execute.meter import SpendMeter
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.effort import load_dialects
@@ -117,8 +118,12 @@ def families() -> set[str]:
     status = SimpleNamespace(ok=True, generation=1)
     ledger = SimpleNamespace(status=lambda: SimpleNamespace(queued=0, writable=True, content_dropped=0))
     pf = SimpleNamespace(
-        clock=SimpleNamespace(monotonic=lambda: 0.0),
+        clock=SimpleNamespace(monotonic=lambda: 0.0, now=lambda: 0.0),
         runtime=SimpleNamespace(all=list),
+        engines=SimpleNamespace(status=list),
+        engine_memory=None,
+        machine=SimpleNamespace(parts=SimpleNamespace(meter=SpendMeter(1.0))),
+        telemetry=None,
         status=lambda: status,
         ledger=ledger,
     )

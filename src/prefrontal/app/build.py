@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.sink import Sink
@@ -180,6 +181,7 @@ class Builder:
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
         )
         pf.telemetry = telemetry
+        pf.engine_memory = self._engine_memory(engines, closers)
         discovery.on_change = lambda cards: self._discovered(pf, cards)
         probe = ConfiguredProbe(transport=transport, providers=providers, profiles=self.profiles)
         holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
@@ -196,6 +198,13 @@ class Builder:
         path = expand_user(records.path, self.env) if records.path else self.home.database
         ledger = SqliteLedger(path, clock=self.clock, queue_size=records.queue_size, retention_days=records.retention_days)
         return ledger.open()
+
+    def _engine_memory(self, engines: EngineSupervisor, closers: list[Closer]) -> EngineMemory:
+        """Begin to measure the local engines."""
+        memory = EngineMemory(engines.status, clock=self.clock, accelerators=Nvml())
+        memory.start()
+        closers.append(memory.close)
+        return memory
 
     def _telemetry(self, holder: ConfigHolder[Registry], sink: Sink, closers: list[Closer]) -> TelemetryWorker | None:
         """Let a collector hear of finished requests, where one is configured."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from prefrontal.app.compose import Prompt, compose
+from prefrontal.app.engine_memory import EngineMemory
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -60,6 +61,7 @@ class Prefrontal:
         self.counter = counter
         self._world: tuple[Current[Registry], World] | None = None
         self.telemetry: TelemetryWorker | None = None
+        self.engine_memory: EngineMemory | None = None
         self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place
 
     @property

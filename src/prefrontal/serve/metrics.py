@@ -10,7 +10,7 @@ from typing import Any
 from prefrontal.app.library import Prefrontal
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import PrefrontalError
-from prefrontal.execute import breaker
+from prefrontal.serve.gauges import Gauges
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Buckets for answers: from a reflex to ten minutes of thinking."""
@@ -45,10 +45,16 @@ class Metrics:
         self._cost = Counts("prefrontal_cost_usd", "Known cost in USD.", ("model",))
         self._attempts = Counts("prefrontal_attempts", "Calls to upstreams.", ("model", "outcome", "code"))
         self._errors = Counts("prefrontal_errors", "Errors answered to clients.", ("code",))
+        self._queued = Spread("prefrontal_queue_wait_seconds", "Wait of calls that found no free place.", ("model",), SECONDS)
+        task = ("model", "task_type")
+        self._task_requests = Counts("prefrontal_task_requests", "Assessed requests, by their end.", (*task, "status"))
+        self._task_duration = Means("prefrontal_task_duration_seconds", "Assessed requests that went well.", task)
+        self._task_cost = Counts("prefrontal_task_cost_usd", "Known cost of assessed requests in USD.", task)
         self.registry = CollectorRegistry()
         for part in (
             *(self._requests, self._duration, self._first_token, self._overhead),
-            *(self._tokens, self._cost, self._attempts, self._errors, _Gauges(pf)),
+            *(self._tokens, self._cost, self._attempts, self._errors, self._queued),
+            *(self._task_requests, self._task_duration, self._task_cost, Gauges(pf)),
         ):
             self.registry.register(part)
 
@@ -71,6 +77,19 @@ class Metrics:
             self._cost.add((model,), record.cost_usd)
         for attempt in record.attempts:
             self._attempts.add((attempt.model, attempt.outcome, attempt.error_code or ""))
+            if attempt.queued_ms:
+                self._queued.add((attempt.model,), attempt.queued_ms / 1000.0)
+        if record.assessment is not None:
+            self._observe_task(record, model, record.assessment.task_type)
+
+    def _observe_task(self, record: RequestRecord, model: str, task_type: str) -> None:
+        """Count for a model and a task type: so many, so long, so dear. Ten task types at most."""
+        labels = (model, task_type)
+        self._task_requests.add((*labels, record.status))
+        if record.status == "ok":
+            self._task_duration.add(labels, record.duration_ms / 1000.0)
+        if record.cost_usd:
+            self._task_cost.add(labels, record.cost_usd)
 
     def error(self, error: PrefrontalError) -> None:
         """Count an error answered to a client."""
@@ -106,6 +125,30 @@ class Counts:
         yield family
 
 
+class Means:
+    """A sum and a count by labels, for a mean. Owned by one event loop."""
+
+    __slots__ = ("_help", "_labels", "_name", "_values")
+
+    def __init__(self, name: str, text: str, labels: tuple[str, ...]) -> None:
+        self._name, self._help, self._labels = name, text, labels
+        self._values: dict[tuple[str, ...], tuple[int, float]] = {}
+
+    def add(self, labels: tuple[str, ...], value: float) -> None:
+        """Count a value."""
+        count, total = self._values.get(labels, (0, 0.0))
+        self._values[labels] = (count + 1, total + value)
+
+    def collect(self) -> Iterable[Any]:
+        """Yield the family."""
+        from prometheus_client.core import SummaryMetricFamily
+
+        family = SummaryMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, (count, total) in self._values.items():
+            family.add_metric(labels, count, total)
+        yield family
+
+
 class Spread:
     """A histogram by labels; `bounds` rise, and the last bucket is without end. Owned by one event loop."""
 
@@ -133,37 +176,3 @@ class Spread:
         for labels, counts in self._values.items():
             family.add_metric(labels, list(zip(names, accumulate(counts), strict=True)), self._sums[labels])
         yield family
-
-
-class _Gauges:
-    """What is read from the live objects at the moment of a scrape."""
-
-    def __init__(self, pf: Prefrontal) -> None:
-        self._pf = pf
-
-    def collect(self) -> Iterable[Any]:
-        """Yield the gauges."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        in_flight = GaugeMetricFamily("prefrontal_in_flight", "Requests at a model now.", labels=["model"])
-        waiting = GaugeMetricFamily("prefrontal_queue", "Requests waiting for a model now.", labels=["model"])
-        opened = GaugeMetricFamily("prefrontal_breaker_open", "1 while a model is left alone.", labels=["model"])
-        now = self._pf.clock.monotonic()
-        for state in self._pf.runtime.all():
-            in_flight.add_metric([state.name], state.slots.held)
-            waiting.add_metric([state.name], state.slots.waiting)
-            opened.add_metric([state.name], 0.0 if breaker.admits(state.breaker, now) else 1.0)
-        yield from (in_flight, waiting, opened)
-        config = self._pf.status()
-        yield GaugeMetricFamily("prefrontal_config_ok", "1 when the newest file is the one in use.", value=float(config.ok))
-        yield GaugeMetricFamily("prefrontal_config_generation", "Generation in use.", value=config.generation)
-        ledger = self._pf.ledger.status()
-        yield GaugeMetricFamily("prefrontal_ledger_queue", "Records not yet on disk.", value=ledger.queued)
-        yield GaugeMetricFamily("prefrontal_ledger_writable", "1 while records can be written.", value=float(ledger.writable))
-        yield GaugeMetricFamily(
-            "prefrontal_ledger_content_dropped", "Records whose content was left out.", value=ledger.content_dropped
-        )
-
-    def describe(self) -> Iterable[Any]:
-        """Name nothing in advance: the registry then does not collect while registering."""
-        return []

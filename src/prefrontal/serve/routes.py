@@ -15,6 +15,7 @@ from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
+from prefrontal.serve.engines import list_engines
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.responses import count_responses, delete_response, get_response
@@ -188,7 +189,7 @@ class Pages:
 
     async def engines(self, _request: Request) -> Response:
         """The local engines."""
-        return answer({"object": "list", "data": self._pf.engines.status()})
+        return answer({"object": "list", "data": list_engines(self._pf)})
 
     async def engine_load(self, request: Request) -> Response:
         """Start a local engine and wait until it is ready."""
