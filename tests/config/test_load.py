@@ -53,8 +53,9 @@ def test_the_nearest_file_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("flag", "env"), [("gone.yaml", {}), (None, {"PREFRONTAL_CONFIG": "gone.yaml"})])
 def test_a_named_file_must_exist(flag: str | None, env: dict[str, str], tmp_path: Path) -> None:
     """A file that was named and is not there is an error, not a reason to look elsewhere."""
-    with pytest.raises(ConfigProblems, match=r"gone\.yaml: no such file \(named by"):
+    with pytest.raises(ConfigProblems, match=r"gone\.yaml: no such file") as refused:
         find_config(env, flag=flag, cwd=tmp_path)
+    assert refused.value.hint == (None if flag else "named by $PREFRONTAL_CONFIG")  # whoever wrote the name knows where
 
 
 @pytest.mark.parametrize(
@@ -129,8 +130,82 @@ def test_a_wrong_variable_is_named(env: dict[str, str], said: str, read: Read) -
 
 def test_a_wrong_flag_is_named(read: Read) -> None:
     """A problem that came from a flag names the flag."""
-    with pytest.raises(ConfigProblems, match=r"--server\.port: server\.port: expected a whole number of at most 65535"):
+    with pytest.raises(ConfigProblems, match=r"^--port: server\.port: expected a whole number of at most 65535"):
         read("", None, {"server.port": 70000})
+    with pytest.raises(ConfigProblems, match=r"^--limits\.retries\.attempts: expected a whole number"):
+        read("", None, {"limits.retries.attempts": "many"})
+
+
+def test_a_configuration_that_is_no_file_has_no_lines(known: Known, tmp_path: Path) -> None:
+    """A problem of a dict begins with its setting, since there is no file to count lines of."""
+    with pytest.raises(ConfigProblems, match=r"^server\.prt: unknown setting"):
+        load_text('{"server": {"prt": 1}}', env={"HOME": str(tmp_path)}, known=known)
+
+
+def test_one_look_finds_mistakes_of_every_kind(read: Read) -> None:
+    """Types, names, references, missing variables and addresses are reported together, in the order of the file."""
+    text = (
+        "models:\n  a: {profile: vlm, endpoint: 'htp:/x', timeout_s: soon}\n  b: {profile: openai, key: '${NOT_SET}'}\n"
+        "  c: five\nroles: {coding: [a, bb, c]}\nrouting: {policy: cheapst, task_routing: {codee: {role: coding}}}\n"
+        "logging: {levl: info}\n"
+    )
+    with pytest.raises(ConfigProblems) as refused:
+        read(text)
+    assert [(problem.line, problem.path) for problem in refused.value.problems] == [
+        (2, "models.a.timeout_s"),
+        (2, "models.a.profile"),
+        (2, "models.a.endpoint"),
+        (3, "models.b.key"),
+        (4, "models.c"),
+        (5, "roles.coding[1]"),
+        (6, "routing.policy"),
+        (6, "routing.task_routing.codee"),
+        (7, "logging.levl"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "server: {host: 0.0.0.0, api_keys: secret}",
+        "modls: {a: {profile: vllm}}\nroles: {coding: [a]}",
+        "models: {a: {profle: vllm}}\nroles: {coding: [a]}",
+        "models: {a: 5}\nrouting: {fallback: [a]}",
+        "models: [a]\nrouting: {fallback: [a]}",
+        "models: {a: {path: 5}}",
+        "limits: {retries: {base_s: 99, max_s: long}}",
+        "models: {a: {profile: vllm, price: {windows: [{to: '1:00'}]}}}",
+    ],
+)
+def test_one_mistake_is_one_message(text: str, read: Read) -> None:
+    """What only follows from a setting that could not be read is not reported beside it."""
+    with pytest.raises(ConfigProblems) as refused:
+        read(text)
+    assert len(refused.value.problems) == 1, str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "hint"),
+    [
+        ("htp:/x", "write http://host:port/path"),
+        ("ftp://x", "write http://host:port/path"),
+        ("localhost:8000/v1", "write http://localhost:8000/v1"),
+        ("[::1]:8000", "write http://[::1]:8000"),
+    ],
+)
+def test_an_address_is_mended_where_it_can_be(endpoint: str, hint: str, read: Read) -> None:
+    """A missing scheme is put before an address, not before what is none."""
+    with pytest.raises(ConfigProblems) as refused:
+        read(f"models: {{a: {{profile: vllm, endpoint: '{endpoint}'}}}}")
+    assert refused.value.hint == hint
+
+
+def test_a_variable_is_compared_with_those_that_may_hold_such_a_value(read: Read) -> None:
+    """One word left out is recognised; a variable that says where our home is is nobody's key."""
+    for name, hint in (("OPENAI_KEY", "did you mean `OPENAI_API_KEY`?"), ("PREFRONTAL_ADMIN_KEY", "set PREFRONTAL_ADMIN_KEY")):
+        with pytest.raises(ConfigProblems) as refused:
+            read(f"server: {{api_keys: ['${{{name}}}']}}", {"OPENAI_API_KEY": "k", "OTHER": "x"})
+        assert (refused.value.hint or "").startswith(hint)
 
 
 def test_the_first_key_comes_from_the_environment(read: Read) -> None:

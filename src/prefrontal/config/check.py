@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -55,6 +56,25 @@ def check(config: Config, known: Known, *, models_dir: Path, exists: Callable[[P
     _check_limits(config, note)
     _check_discovery(config, known, note)
     return findings
+
+
+def follows(finding: Finding, wrong: Iterable[Where]) -> bool:
+    """Return whether a finding may only be there because the settings at `wrong` were left out before the check."""
+    for path in wrong:
+        if path and isinstance(path[-1], int):
+            path = path[:-1]  # the items after it have moved
+        common = min(len(path), len(finding.path))
+        if path[:common] == finding.path[:common]:
+            return True
+        if finding.rule in _WITHIN and path[:-1] == finding.path[:-1]:
+            return True
+        if finding.rule in ("unknown_model", "unknown_role") and len(path) == 1:
+            return True
+    return False
+
+
+_WITHIN = frozenset({"open_bind", "order", "exclusive"})
+"""Rules about two settings of one block."""
 
 
 def is_loopback(host: str) -> bool:
@@ -139,7 +159,8 @@ def _check_endpoint(path: Where, endpoint: str, note: Callable[..., None]) -> No
         note(path, "url", "the port is not a number from 0 to 65535", "write http://host:port/path")
         return
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        suggestion = f"http://{endpoint}" if "://" not in endpoint else "http://host:port/path"
+        bare = re.fullmatch(r"[\w.-]+(:\d+)?(/.*)?|\[[0-9a-fA-F:]+\](:\d+)?(/.*)?", endpoint)
+        suggestion = f"http://{endpoint}" if bare else "http://host:port/path"
         note(path, "url", "not an http or https URL", f"write {suggestion}")
     elif parts.username or parts.password:
         note(path, "url", "a URL must not hold a password", "put it into `key: ${NAME}`")

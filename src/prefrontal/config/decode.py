@@ -22,26 +22,31 @@ from prefrontal.config.schema import Config
 _HIDDEN = object()
 """Stands in a message for a value that may be a secret."""
 
+_WRONG = object()
+"""Stands in the walk for a value that was refused."""
+
 Note = Callable[[Path, str, str, str | None], None]
 """Called with path, rule, message and hint for each problem."""
 
 
 def decode(raw: dict[str, Any], note: Note) -> Config | None:
-    """Return the tree, or None after `note` was called for each problem in it."""
-    count = 0
+    """Return the tree, after `note` was called for each problem in it: then it is the tree without the settings that are wrong.
 
-    def counting(path: Path, rule: str, message: str, hint: str | None) -> None:
-        nonlocal count
-        count += 1
+    None: not even that can be made.
+    """
+    noted = False
+
+    def noting(path: Path, rule: str, message: str, hint: str | None) -> None:
+        nonlocal noted
+        noted = True
         note(path, rule, message, hint)
 
-    plain = _value(raw, Config, (), counting)
-    if count:
-        return None
+    plain = _value(raw, Config, (), noting)
     try:
-        return msgspec.convert(plain, Config)
-    except msgspec.ValidationError as error:  # a rule the walk does not know: still a clear message
-        counting((), "type", str(error), None)
+        return msgspec.convert({} if plain is _WRONG else plain, Config)
+    except msgspec.ValidationError as error:  # a rule the walk does not know, or something wrong that nothing can be without
+        if not noted:
+            note((), "type", str(error), None)
         return None
 
 
@@ -81,22 +86,27 @@ def _value(value: Any, annotation: Any, path: Path, note: Note) -> Any:
 def _struct(value: Any, struct: type[msgspec.Struct], path: Path, note: Note) -> Any:
     if not isinstance(value, dict):
         note(path, "type", f"expected settings below this key, found {_named(value)}", None)
-        return None
+        return _WRONG
     fields = _fields(struct)
     for key in value:
         if key not in fields:
             note((*path, key), "unknown_key", "unknown setting", did_you_mean(key, fields))
-    return {key: _value(item, fields[key], (*path, key), note) for key, item in value.items() if key in fields}
+    read = {key: _value(item, fields[key], (*path, key), note) for key, item in value.items() if key in fields}
+    return {key: item for key, item in read.items() if item is not _WRONG}
 
 
 def _mapping(value: Any, types_: tuple[Any, ...], path: Path, note: Note) -> Any:
     if not isinstance(value, dict):
         note(path, "type", f"expected `name: value` lines below this key, found {_named(value)}", None)
-        return None
+        return _WRONG
     if types_[0] is not str:
         for key in value:
             _leaf(key, types_[0], (*path, key), note)
-    return {key: _value(item, types_[1], (*path, key), note) for key, item in value.items()}
+    read = {key: _value(item, types_[1], (*path, key), note) for key, item in value.items()}
+    kind = _shape(types_[1])[0]
+    blank: Any = _WRONG if kind is None else [] if kind is tuple else {}  # the name stays: others may refer to it
+    kept = {key: blank if item is _WRONG else item for key, item in read.items()}
+    return {key: item for key, item in kept.items() if item is not _WRONG}
 
 
 def _sequence(value: Any, item_type: Any, path: Path, note: Note) -> Any:
@@ -104,8 +114,9 @@ def _sequence(value: Any, item_type: Any, path: Path, note: Note) -> Any:
         secret = path and isinstance(path[-1], str) and path[-1].endswith("keys")
         shown = f"[{value}]" if isinstance(value, str | int | float) and not secret else "[…]"
         note(path, "type", "expected a list" if secret else f"expected a list, found {_named(value)}", f"write `{shown}`")
-        return None
-    return [_value(item, item_type, (*path, index), note) for index, item in enumerate(value)]
+        return _WRONG
+    read = [_value(item, item_type, (*path, index), note) for index, item in enumerate(value)]
+    return [item for item in read if item is not _WRONG]
 
 
 def _leaf(value: Any, annotation: Any, path: Path, note: Note) -> Any:
@@ -131,7 +142,7 @@ def _converted(value: Any, annotation: Any, path: Path, note: Note, *, strict: b
             note(path, rule, _readable(message, _HIDDEN), "quote it" if isinstance(value, int | float) else None)
         else:
             note(path, rule, _readable(message, value), _leaf_hint(value, annotation))
-        return None
+        return _WRONG
 
 
 def _plain(value: Any) -> Any:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-from prefrontal.config.problems import Path, Problem, did_you_mean, dotted
+from prefrontal.config.problems import Path, Problem, dotted
 from prefrontal.config.yaml_source import parse_scalar
 
 PREFIX = "PREFRONTAL__"
+_OUR_OWN = frozenset({"PREFRONTAL_HOME", "PREFRONTAL_CONFIG", "PREFRONTAL_URL", "PREFRONTAL_DEBUG"})
+_ALIKE = 0.8  # assumed: one word of a variable's name left out, or a few letters wrong
+_FLAGS = {
+    "server.host": "--host",
+    "server.port": "--port",
+    "logging.level": "--log-level",
+    "logging.format": "--log-format",
+}
+"""What the command line calls the settings it has flags for."""
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -66,7 +77,7 @@ def lay_flags(overlay: Overlay, flags: Mapping[str, Any]) -> None:
     for name, value in flags.items():
         if value is not None:
             path = tuple(name.split("."))
-            overlay.set(path, Outside(value) if isinstance(value, str) else value, f"--{name}")
+            overlay.set(path, Outside(value) if isinstance(value, str) else value, _FLAGS.get(name, f"--{name}"))
 
 
 def expand(overlay: Overlay, env: Mapping[str, str]) -> None:
@@ -106,9 +117,10 @@ def expand(overlay: Overlay, env: Mapping[str, str]) -> None:
 
 
 def _missing_hint(name: str, path: Path, env: Mapping[str, str]) -> str:
-    close = did_you_mean(name, [key for key in env if not key.startswith("PREFRONTAL__")]) if len(name) > 3 else None
+    others = [key for key in env if key not in _OUR_OWN and not key.startswith("PREFRONTAL__")]
+    close = difflib.get_close_matches(name, others, n=1, cutoff=_ALIKE) if len(name) > 3 else []
     model = f", or set `enabled: false` on `{path[1]}`" if len(path) > 2 and path[0] == "models" else ""
-    return close if close and close.startswith("did") else f"set {name}, or write ${{{name}:-default}}{model}"
+    return f"did you mean `{close[0]}`?" if close else f"set {name}, or write ${{{name}:-default}}{model}"
 
 
 def _outside(text: str) -> Any:

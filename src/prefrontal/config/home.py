@@ -61,13 +61,13 @@ def find_config(env: Mapping[str, str], *, flag: str | Path | None = None, cwd: 
     Raises:
         ConfigProblems: a file was named with the flag or the variable and does not exist.
     """
-    named = ("--config", str(flag)) if flag else ("$PREFRONTAL_CONFIG", env.get("PREFRONTAL_CONFIG", ""))
-    if named[1]:
-        path = expand_user(named[1], env)
+    named = str(flag) if flag else env.get("PREFRONTAL_CONFIG", "")
+    if named:
+        path = expand_user(named, env)
         if cwd is not None:
             path = cwd / path
         if not path.is_file():
-            hint = f"named by {named[0]}"
+            hint = None if flag else "named by $PREFRONTAL_CONFIG"  # whoever wrote the name themselves knows
             what = "is a folder, not a file" if path.is_dir() else "no such file"
             raise ConfigProblems([Problem(message=what, rule="file", file=str(path), hint=hint)])
         return path

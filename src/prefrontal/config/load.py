@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.config.check import Finding, Known, check
+from prefrontal.config.check import Finding, Known, check, follows
 from prefrontal.config.decode import decode, to_problem
 from prefrontal.config.expand import Overlay, expand, lay_environment, lay_flags
 from prefrontal.config.home import expand_user, find_config, find_home
@@ -69,15 +69,17 @@ def load_text(
     place = _placer(source, overlay)
     problems = list(overlay.problems)
     problems += [place(path, rule="missing_env", message=message, hint=hint) for path, message, hint in overlay.missing]
+    wrong = [path for path, _, _ in overlay.missing]
 
     def note(path: Where, rule: str, message: str, hint: str | None) -> None:
         problems.append(place(path, rule=rule, message=message, hint=hint))
+        wrong.append(path)
 
     config = decode(overlay.raw, note)
-    if config is None or problems:
+    if config is None:
         raise ConfigProblems(_in_order(problems))
     findings = check(config, known, models_dir=models_dir(config, env))
-    problems = [_placed(place, finding) for finding in findings if finding.fatal]
+    problems += [_placed(place, finding) for finding in findings if finding.fatal and not follows(finding, wrong)]
     if problems:
         raise ConfigProblems(_in_order(problems))
     warnings = tuple(_placed(place, finding) for finding in findings)

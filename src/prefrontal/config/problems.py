@@ -26,9 +26,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """One line for people: ``file:line: path: message (hint)``."""
         place = self.file or ""
-        if self.line is not None:
+        if place and self.line is not None:  # without a file, as when the configuration is a dict, a line says nothing
             place = f"{place}:{self.line}"
-        where = ": ".join(part for part in (place, self.path) if part)
+        path = "" if place == f"--{self.path}" else self.path
+        where = ": ".join(part for part in (place, path) if part)
         said = f"{where}: {self.message}" if where else self.message
         return f"{said} ({self.hint})" if self.hint else said
 
