@@ -373,6 +373,11 @@ class InvariantBroken(PrefrontalError):
     code = "internal_error"
 
 
+def cause_of(cancelled: BaseException) -> PrefrontalError | None:
+    """Return the error that a cancellation carries (``task.cancel(error)``): the work then failed of it and was not given up."""
+    return next((told for told in cancelled.args if isinstance(told, PrefrontalError)), None)
+
+
 def every_error() -> list[type[PrefrontalError]]:
     """All classes of the tree, for the tests that check that each is documented."""
     found: list[type[PrefrontalError]] = []

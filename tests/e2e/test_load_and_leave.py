@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -139,6 +141,38 @@ async def test_beyond_the_queue_there_is_429_with_a_time_to_come_back(served: Se
         assert error.code == "rate_limit_exceeded"
         assert int(error.response.headers["retry-after"]) >= 1
         assert error.response.headers["x-should-retry"] == "true"
+
+
+async def test_what_outlasts_the_drain_is_cut_by_the_gateway_and_says_so(
+    tmp_path_factory: pytest.TempPathFactory, start_gateway: Callable[..., Any]
+) -> None:
+    """With `drain_s` over, streams end with an event `shutting_down`, whole answers with 503, and records say the same."""
+    async with MockUpstream(lambda _: Answer(text=WORDS * 50, pace_s=0.1)) as up:
+        home = tmp_path_factory.mktemp("cut")
+        gateway = start_gateway(home, {**settings(up), "server": {"drain_s": 0.3}, "records": {"enabled": True}})
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="unused", max_retries=0, timeout=20.0) as sdk:
+            served = Served(up, gateway, sdk)
+            stream: Any = await sdk.chat.completions.create(**served.body(stream=True))
+            up.fail(Fault(kind="slow_first_token", delay_s=30))
+            whole = asyncio.create_task(sdk.chat.completions.create(**served.body(stream=False)))
+            await next_chat(up, len(up.requests) - 1)
+            await asyncio.sleep(0.1)
+            gateway.process.send_signal(signal.SIGTERM)
+            with pytest.raises(openai.APIError) as cut:
+                async for _ in stream:
+                    pass
+            assert cut.value.code == "shutting_down"
+            assert isinstance(cut.value.body, dict)
+            with pytest.raises(openai.InternalServerError) as refused:
+                await whole
+            assert (refused.value.status_code, refused.value.code) == (503, "shutting_down")
+        assert await asyncio.to_thread(gateway.process.wait, 10.0) == 0
+        assert "2 running requests are cut" in gateway.errors()
+        assert "Traceback" not in gateway.errors()
+    with sqlite3.connect(home / "prefrontal.db") as store:
+        bodies = store.execute("SELECT records.status, bodies.body FROM records JOIN bodies USING (id)").fetchall()
+    told = [(status, json.loads(body)["error_code"]) for status, body in bodies]
+    assert told == [("error", "shutting_down")] * 2
 
 
 async def test_stopping_lets_running_requests_finish(

@@ -115,6 +115,7 @@ def test_without_a_model_a_question_for_one_says_what_to_do(start_gateway: Start
     with client, pytest.raises(openai.InternalServerError) as refused:
         ask(client, "Write a poem about rain.")
     assert refused.value.status_code == 503
+    assert refused.value.response.headers["x-should-retry"] == "false"
     assert "no model is configured or found" in refused.value.body["message"].lower()
     assert ".gguf" in refused.value.body["message"]
 
@@ -230,6 +231,8 @@ def test_an_engine_killed_in_mid_stream_ends_it_with_an_error(client: openai.Ope
             assert chunk.choices[0].finish_reason is None
     assert seen >= 5
     assert cut.value.code == "upstream_cut"
+    assert cut.value.message == "The engine of 'noise' ended unexpectedly."
+    assert "127.0.0.1" not in str(cut.value.body)
     answer = ask(client, "Talk", model="noise", max_tokens=5)
     assert answer.choices[0].message.content
     records = httpx.get(f"{served.url}/v1/traces", params={"status": "error"}).json()["data"]

@@ -21,8 +21,10 @@ from prefrontal.errors import (
     CapabilityMissing,
     NoModelAvailable,
     PrefrontalError,
+    ProviderCut,
     ProviderMisbehaved,
     ProviderTimeout,
+    ProviderUnreachable,
     ThinkingAteCap,
 )
 from prefrontal.execute.call import Call
@@ -313,7 +315,9 @@ def _cap_eaten(card: ModelCard, usage: Usage | None) -> ThinkingAteCap:
 
 
 def _named(error: PrefrontalError, card: ModelCard) -> PrefrontalError:
-    """Write the model's name into an error that does not know it yet."""
+    """Write the model's name into an error that does not know it yet; an engine of ours is told by it, not by its address."""
+    if card.base_url is None and isinstance(error, ProviderCut | ProviderUnreachable) and "reason" in error.details:
+        error.message, error.hint = f"The engine of '{card.id}' ended unexpectedly.", None
     if getattr(error, "model", "") is None:
         error.model = card.id  # type: ignore[attr-defined]  # only ProviderError has it, and getattr found it
         error.provider = card.provider or card.profile  # type: ignore[attr-defined]  # same

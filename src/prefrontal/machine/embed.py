@@ -56,8 +56,8 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
         error.details.setdefault("trace", run.id)
         machine.finish(run, "error", error)
         raise
-    except asyncio.CancelledError:
-        machine.finish(run, "cancelled")
+    except asyncio.CancelledError as gone:
+        machine.give_up(run, gone)
         raise
     except BaseException as error:
         machine.finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))

@@ -14,7 +14,7 @@ from prefrontal.chat.response import ChatResponse, Choice
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
-from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError
+from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.machine.content import content_of
@@ -122,8 +122,8 @@ class Machine:
             error.details.setdefault("trace", run.id)
             self.finish(run, "error", error)
             raise
-        except asyncio.CancelledError:
-            self.finish(run, "cancelled")
+        except asyncio.CancelledError as gone:
+            self.give_up(run, gone)
             raise
         except BaseException as error:
             self.finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
@@ -211,6 +211,13 @@ class Machine:
         return State.SYNTHESIS
 
     # -- the end -----------------------------------------------------------------------------------------------------
+
+    def give_up(self, run: Run, cancelled: asyncio.CancelledError) -> None:
+        """Write the record of a request whose task was cancelled: by a client that left, or with an error that says why."""
+        error = cause_of(cancelled)
+        if error is not None:
+            error.details.setdefault("trace", run.id)
+        self.finish(run, "cancelled" if error is None else "error", error)
 
     def finish(self, run: Run, status: Status, error: PrefrontalError | None = None) -> RequestRecord:
         """Write the record, exactly once; a second call returns the first record."""

@@ -11,7 +11,7 @@ from prefrontal.chat.collect import Collector
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.record import RequestRecord
-from prefrontal.errors import InvariantBroken, PrefrontalError
+from prefrontal.errors import InvariantBroken, PrefrontalError, cause_of
 from prefrontal.machine.run import Run, extension
 from prefrontal.machine.states import State
 
@@ -49,8 +49,8 @@ class AnswerStream:
             self._remember()
             self._finish(run, "error", error)
             raise
-        except asyncio.CancelledError:
-            await self.aclose()
+        except asyncio.CancelledError as gone:
+            await self.aclose(cause_of(gone))
             raise
         except BaseException as error:
             await run.live.aclose()
@@ -76,14 +76,19 @@ class AnswerStream:
         if self._collector is not None and self.run.response is None:
             self.run.response = self._collector.response()
 
-    async def aclose(self) -> None:
-        """End the request: closes the upstream; a stream that was not read to its end is settled as cancelled."""
+    async def aclose(self, error: PrefrontalError | None = None) -> None:
+        """End the request: closes the upstream. A stream not read to its end counts as cancelled, or as failed of `error`."""
         run = self.run
         if run.live is not None:
             await run.live.aclose()
-        if not run.finished:
-            self._remember()
+        if run.finished:
+            return
+        self._remember()
+        if error is None:
             self._finish(run, "cancelled")
+        else:
+            error.details.setdefault("trace", run.id)
+            self._finish(run, "error", error)
 
     @property
     def usage(self) -> Usage:

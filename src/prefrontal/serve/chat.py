@@ -14,7 +14,7 @@ from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse, Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.wire import Dropped
-from prefrontal.errors import InvariantBroken, PrefrontalError
+from prefrontal.errors import InvariantBroken, PrefrontalError, cause_of
 from prefrontal.machine.context import CallContext
 from prefrontal.machine.run import extension
 from prefrontal.machine.stream import AnswerStream
@@ -142,6 +142,12 @@ async def _send_stream(
         await send({"type": "http.response.body", "body": last})
     except PrefrontalError as error:
         await send({"type": "http.response.body", "body": renderer.error(error)})
+    except asyncio.CancelledError as gone:
+        cause = cause_of(gone)
+        if cause is not None:  # the client is there, and the stream ends as its dialect says
+            await source.aclose(cause)
+            await send({"type": "http.response.body", "body": renderer.error(cause)})
+        raise
     except Exception as error:
         # The head is out: a bug of ours must still end the stream as the dialect says, and is then reported.
         log.exception("a stream failed inside the gateway")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.contracts.trace import TraceContext, parse_traceparent
 from prefrontal.contracts.wire import Dropped
-from prefrontal.errors import AllAttemptsFailed, LimitExceeded, Overloaded, PrefrontalError, ProviderError
+from prefrontal.errors import AllAttemptsFailed, LimitExceeded, PrefrontalError, ProviderError
 from prefrontal.serve.types import Headers
 
 MAX_REQUEST_ID = 128
@@ -82,8 +82,9 @@ def error_headers(error: PrefrontalError, request_id: str | None) -> Headers:
         headers.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after_s * 1000))))
     if isinstance(error, ProviderError | AllAttemptsFailed):
         headers.append((b"x-should-retry", b"false"))
-    elif isinstance(error, LimitExceeded | Overloaded):
-        headers.append((b"x-should-retry", b"true"))
+    elif isinstance(error, LimitExceeded) or error.status >= 500:
+        later = error.retryable or (error.retry_after_s is not None and not isinstance(error, LimitExceeded))
+        headers.append((b"x-should-retry", b"true" if later else b"false"))
     return headers
 
 

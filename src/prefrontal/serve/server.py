@@ -35,6 +35,9 @@ BACKLOG = 2048
 
 DRAIN_POLL_S = 0.05
 
+LAST_WORDS_S = 1.0
+"""How long requests that are cut may take to tell their clients so (assumed: a client that does not read is not waited for)."""
+
 COLLECT_EVERY = (10_000, 20, 50)
 """Thresholds of the garbage collector. Its own default of 700 objects looks at a request's data while it is in use, and again and
 again at what was loaded at start (measured: 0.04 ms of 0.30 ms a request)."""
@@ -157,6 +160,12 @@ async def _run(site: Site, sock: socket.socket, server: Server, stop: _Stop) -> 
         deadline = site.pf.clock.monotonic() + server.drain_s
         while site.active and not stop.hurried and site.pf.clock.monotonic() < deadline:
             await site.pf.clock.sleep(DRAIN_POLL_S)
+        if site.active:
+            why = "asked twice" if stop.hurried else f"server.drain_s of {server.drain_s:g} s is over"
+            log.warning("stopping: %d running requests are cut, %s", site.cut(), why)
+            deadline = site.pf.clock.monotonic() + LAST_WORDS_S
+            while site.active and site.pf.clock.monotonic() < deadline:
+                await site.pf.clock.sleep(DRAIN_POLL_S)
         runner.should_exit = True
         runner.force_exit = bool(site.active)
     waiting.cancel()

@@ -10,7 +10,15 @@ from starlette.exceptions import HTTPException
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.schema import Config
-from prefrontal.errors import InvalidRequest, InvariantBroken, LimitExceeded, PayloadTooLarge, PrefrontalError, ShuttingDown
+from prefrontal.errors import (
+    InvalidRequest,
+    InvariantBroken,
+    LimitExceeded,
+    PayloadTooLarge,
+    PrefrontalError,
+    ShuttingDown,
+    cause_of,
+)
 from prefrontal.machine.context import CallContext
 from prefrontal.serve.access import Caller, Gate
 from prefrontal.serve.body import ClientGone, read_body
@@ -42,6 +50,7 @@ class Site:
         self.instance = instance
         self.draining = False
         self.active = 0
+        self._tasks: set[asyncio.Task[object]] = set()
         self._always: Headers = [(b"x-prefrontal-instance", instance.encode())]
         self._config: Config | None = None
         self._gate = Gate(pf.config.server)
@@ -57,10 +66,21 @@ class Site:
             await send({"type": "websocket.close", "code": 1000})
             return
         self.active += 1
+        task = asyncio.current_task()
+        assert task is not None  # ASGI servers run each request in a task
+        self._tasks.add(task)
         try:
             await self._serve(scope, receive, send)
         finally:
             self.active -= 1
+            self._tasks.discard(task)
+
+    def cut(self) -> int:
+        """End every running request with `ShuttingDown`, streams with an event that says so; return how many there were."""
+        for task in self._tasks:
+            error = ShuttingDown("The gateway was stopped and did not wait for this answer.", retry_after_s=1.0)
+            task.cancel(error)
+        return len(self._tasks)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -96,8 +116,12 @@ class Site:
             wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.")
             wrong.status = error.status_code
             await self.fail(started, wrong, request_id, extra)
-        except asyncio.CancelledError:
-            raise
+        except asyncio.CancelledError as gone:
+            cause, task = cause_of(gone), asyncio.current_task()
+            if cause is None or task is None:
+                raise
+            task.uncancel()  # it was `cut`, and the client is still there
+            await self.fail(started, cause, request_id, extra)
         except Exception as error:  # the edge: a bug of ours, worded without its insides and logged with them
             log.exception("request failed inside the gateway")
             await self.fail(started, InvariantBroken(f"The gateway failed: {type(error).__name__}."), request_id, extra)

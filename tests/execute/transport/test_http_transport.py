@@ -1,6 +1,7 @@
 """The transport against a real socket: what arrives, when, and what is left behind."""
 
 import asyncio
+import socket
 import time
 
 import psutil
@@ -253,6 +254,16 @@ async def test_a_connection_dropped_before_the_head_is_a_cut_without_an_answer(u
     with pytest.raises(ProviderCut) as caught:
         await transport.send(chat(up), FAST)
     assert caught.value.details["answering"] is False
+
+
+async def test_a_refused_connection_is_told_in_plain_words(transport):
+    """Neither the number of the error nor the address a second time: that is the client library's way to speak."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ProviderUnreachable) as refused:
+        await transport.send(WireRequest(url=f"http://127.0.0.1:{port}/"), FAST)
+    assert refused.value.message == f"No connection to http://127.0.0.1:{port}: Connection refused."
 
 
 async def test_what_is_not_http_is_misbehaviour(transport):

@@ -6,6 +6,9 @@ class the client defines is named, so that a new one is a decision and not an ac
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -98,6 +101,8 @@ REASONS: Mapping[type[BaseException], Reason] = {
 CAUGHT: tuple[type[Exception], ...] = (aiohttp.ClientError, http.HttpProcessingError, OSError, ValueError)
 """What a call into the client may raise and `translate` understands. Anything else is a bug and passes through."""
 
+_ERRNO = re.compile(r"\[Errno (\d+)\]")  # of several addresses that were tried, the event loop strings the errors together
+
 _TLS_HINT = (
     "If the certificate is self-signed, name its authority in tls.ca_file of the endpoint; "
     "tls.verify: false switches the check off."
@@ -158,7 +163,6 @@ def translate(error: Exception, url: str, *, answering: bool) -> PrefrontalError
         return ProviderMisbehaved(f"The answer of {origin} is not HTTP: {said}.", details=details)
     where = "in the middle of its answer" if answering else "before it answered"
     details["answering"] = answering
-    details["cause"] = said  # the client's own words, which mean little to a caller
     return ProviderCut(f"{origin} ended the connection {where}.", details=details)
 
 
@@ -171,5 +175,14 @@ def _said(error: Exception) -> str:
         inner = error.os_error
     if isinstance(inner, ssl.SSLError) and inner.args:
         inner = inner.args[-1]
+    elif isinstance(inner, OSError):
+        inner = _reason(inner)
     text = " ".join(str(inner).split()).rstrip(".")
     return text[:300] or type(error).__name__
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words for an error without the number and the address that the event loop writes around them."""
+    numbers = {error.errno} if error.errno else {int(number) for number in _ERRNO.findall(str(error))}
+    known = sorted({os.strerror(number) for number in numbers if number in errno.errorcode})
+    return ", ".join(known) or error.strerror or str(error)
