@@ -84,14 +84,14 @@ def test_the_hint_for_a_missing_v1_knows_the_routes() -> None:
 def test_every_error_is_documented_as_it_is() -> None:
     """Each code of the error tree stands in docs/http-api.md with its status, type and origin."""
     documented = {
-        cells[0].strip("`"): (cells[1], cells[2].strip("`"), cells[3])
+        (cells[0].strip("`"), cells[1], cells[2].strip("`"), cells[3])
         for cells in rows(ERRORS, r"`[a-z_]+`")
         if cells[1].isdigit()
     }
     for cls in every_error():
         if cls not in (PrefrontalError, AllAttemptsFailed):
-            assert documented.get(cls.code) == (str(cls.status), cls.type, cls.origin), cls.__name__
-    assert set(documented) == {cls.code for cls in every_error()}
+            assert (cls.code, str(cls.status), cls.type, cls.origin) in documented, cls.__name__
+    assert {code for code, *_ in documented} == {cls.code for cls in every_error()}
 
 
 def test_every_header_is_documented() -> None:

@@ -14,6 +14,7 @@ import psutil
 from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.library import Prefrontal
+from prefrontal.app.money import Money
 from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.opening import open_telemetry
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -30,6 +31,7 @@ from prefrontal.config.registry import Registry, build_registry
 from prefrontal.config.reload import ConfigHolder, Current
 from prefrontal.config.schema import Config
 from prefrontal.contracts.model import ModelCard
+from prefrontal.errors import StoreError
 from prefrontal.execute.attempt import Attempter
 from prefrontal.execute.count import TokenCounter
 from prefrontal.execute.discovery.configured import ConfiguredProbe
@@ -147,6 +149,7 @@ class Builder:
         runtime = Runtime(default_limit=limits.concurrency_per_model, default_queue=limits.queue_per_model)
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
+        money = Money(ledger=ledger, clock=self.clock, chance=self.chance)
         providers = self._providers()
         vitals = VitalSigns(clock=self.clock, runtime=runtime, host=self.host)
         vitals.start()
@@ -154,7 +157,7 @@ class Builder:
         sink.observers.append(vitals.observe)
         telemetry = self._telemetry(holder, sink, closers)
         tracing = telemetry is not None and config.telemetry.propagate
-        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals, tracing=tracing)
+        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals, money, tracing=tracing)
         pf_ports: set[int] = set()
         discovery = Discovery(
             transport=transport,
@@ -179,6 +182,7 @@ class Builder:
             sink=sink,
             own_ports=pf_ports,
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
+            money=money,
         )
         pf.telemetry = telemetry
         pf.engine_memory = self._engine_memory(engines, closers)
@@ -186,6 +190,8 @@ class Builder:
         probe = ConfiguredProbe(transport=transport, providers=providers, profiles=self.profiles)
         holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
         closers.append(self._end_tasks)
+        await money.configure(config, lambda model: holder.current.registry.roles_of(model))
+        self._background(money.treasury.keep_reaping())
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
@@ -236,6 +242,7 @@ class Builder:
         meter: SpendMeter,
         sink: Sink,
         vitals: VitalSigns,
+        money: Money,
         *,
         tracing: bool,
     ) -> Machine:
@@ -265,6 +272,7 @@ class Builder:
                 ready=lambda: {status.model_id: status.state == "ready" for status in engines.status()},
                 sink=sink,
                 tracing=tracing,
+                treasury=money.treasury,
             )
         )
 
@@ -297,6 +305,7 @@ class Builder:
         self._sync_engines(pf, new)
         if changes:
             self._background(self._ask_engines(pf, probe, new))
+            self._background(self._budget(pf, new.config))
 
     def _sync_engines(self, pf: Prefrontal, current: Current[Registry]) -> None:
         """Tell the supervisor which local models there are now; those that are gone stop in the background."""
@@ -332,6 +341,13 @@ class Builder:
         if found and {**self.probed, **found} != self.probed:
             self.probed = {**self.probed, **found}
             pf.holder.rebuild()
+
+    async def _budget(self, pf: Prefrontal, config: Config) -> None:
+        """Let new budgets and limits hold, once what they need to know is added up."""
+        try:
+            await pf.money.configure(config, lambda model: pf.registry.roles_of(model))
+        except StoreError as error:
+            log.error("the budgets of the new configuration do not hold yet: %s", error)
 
     async def _spent_today(self, ledger: Ledger, registry: Registry) -> float:
         """Return what models found by their key have cost since midnight UTC."""

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from prefrontal.app.compose import Prompt, compose
 from prefrontal.app.engine_memory import EngineMemory
+from prefrontal.app.money import Money
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -18,6 +21,7 @@ from prefrontal.config.home import Home
 from prefrontal.config.registry import Registry
 from prefrontal.config.reload import ConfigHolder, ConfigStatus, Current
 from prefrontal.config.schema import Config
+from prefrontal.contracts.access import Grant
 from prefrontal.errors import PrefrontalError
 from prefrontal.execute.count import TokenCount, TokenCounter
 from prefrontal.execute.discovery.watch import Discovery
@@ -30,6 +34,9 @@ from prefrontal.machine.context import LIBRARY, CallContext, World
 from prefrontal.machine.embed import Embedded, embed
 from prefrontal.machine.machine import Answer, Explanation, Machine
 from prefrontal.machine.stream import AnswerStream
+
+MAX_VIEWS = 1000
+"""Lists of models, of different keys, that are remembered (assumed)."""
 
 
 class Prefrontal:
@@ -48,6 +55,7 @@ class Prefrontal:
         sink: Sink,
         own_ports: set[int],
         counter: TokenCounter,
+        money: Money,
     ) -> None:
         self.machine = machine
         self.holder = holder
@@ -59,6 +67,8 @@ class Prefrontal:
         self.observers = sink.observers
         self.own_ports = own_ports
         self.counter = counter
+        self.money = money
+        self._views: dict[frozenset[str], World] = {}
         self._world: tuple[Current[Registry], World] | None = None
         self.telemetry: TelemetryWorker | None = None
         self.engine_memory: EngineMemory | None = None
@@ -84,12 +94,22 @@ class Prefrontal:
         """The models in use."""
         return self.holder.current.registry
 
-    def world(self) -> World:
-        """Return the generation that a request starting now keeps to its end."""
+    def world(self, grant: Grant | None = None) -> World:
+        """Return the generation that a request starting now keeps to its end, with the models that exist for its key."""
         current = self.holder.current
         if self._world is None or self._world[0] is not current:
             self._world = (current, World(config=current.config, registry=current.registry, hash=current.hash))
-        return self._world[1]
+            self._views.clear()
+        whole = self._world[1]
+        if grant is None or grant.models is None:
+            return whole
+        view = self._views.get(grant.models)
+        if view is None:
+            if len(self._views) >= MAX_VIEWS:
+                self._views.clear()
+            registry = current.registry.only(grant.models)
+            view = self._views[grant.models] = msgspec.structs.replace(whole, registry=registry, models=grant.models)
+        return view
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -156,21 +176,21 @@ class Prefrontal:
     async def answer(self, request: ChatRequest, context: CallContext) -> Answer:
         """Answer a parsed request. Raises PrefrontalError; Overloaded before anything is called when records cannot be kept."""
         self.ledger.admit()
-        return await self.machine.answer(request, context, self.world())
+        return await self.machine.answer(request, context, self.world(context.grant))
 
     async def open_stream(self, request: ChatRequest, context: CallContext) -> AnswerStream:
         """Open a streamed answer; raises like `answer`. Close it."""
         self.ledger.admit()
-        return await self.machine.stream(request, context, self.world())
+        return await self.machine.stream(request, context, self.world(context.grant))
 
     async def embeddings(self, request: EmbeddingsRequest, context: CallContext) -> Embedded:
         """Make embeddings; raises like `answer`."""
         self.ledger.admit()
-        return await embed(self.machine, request, context, self.world())
+        return await embed(self.machine, request, context, self.world(context.grant))
 
     async def count(self, request: ChatRequest, context: CallContext) -> TokenCount:
         """Count the input tokens of a parsed request; see `count_tokens`."""
-        world = self.world()
+        world = self.world(context.grant)
         found = await self.machine.explain(request, context, world)
         if found.plan.model is None:
             return TokenCount(input_tokens=0, source="engine", model=f"reflex/{found.plan.tool}")

@@ -11,6 +11,7 @@ import typer
 from prefrontal.cli import options
 from prefrontal.cli.config_commands import config_app
 from prefrontal.cli.edge import edge
+from prefrontal.cli.keys_commands import keys_app, spend
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
 from prefrontal.cli.screen import Screen
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app)
 app.add_typer(config_app)
+app.add_typer(keys_app)
 
 
 def _version(wanted: bool) -> None:
@@ -195,3 +197,6 @@ def doctor(config: options.Config = None, as_json: options.Json = False) -> int:
     from prefrontal.cli.doctor import doctor as run
 
     return asyncio.run(run(place(config), Screen(), system_clock(), as_json=as_json))
+
+
+app.command()(spend)

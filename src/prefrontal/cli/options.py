@@ -55,6 +55,17 @@ class LogFormat(StrEnum):
     json = "json"
 
 
+class BudgetWindow(StrEnum):
+    """Windows of budgets."""
+
+    minute = "minute"
+    hour = "hour"
+    day = "day"
+    week = "week"
+    month = "month"
+    total = "total"
+
+
 class Status(StrEnum):
     """How requests end."""
 

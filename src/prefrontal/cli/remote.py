@@ -85,6 +85,10 @@ class Gateway:
         """Send JSON to a path and return the answer; waits as long as the work takes. Raises like `get`."""
         return _read(await self._send(self._request("POST", path, {} if body is None else body), WORK))
 
+    async def delete(self, path: str) -> Any:
+        """Delete what is at a path and return the answer. Raises like `get`."""
+        return _read(await self._send(self._request("DELETE", path), LOOK))
+
     async def engine(self, name: str, action: str) -> Any:
         """Load or unload a local model. Raises like `get`."""
         return await self.post(f"/v1/engines/{quote(name, safe='/:@')}/{action}")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from prefrontal.config.check_money import check_money
 from prefrontal.config.check_routing import check_routing
 from prefrontal.config.problems import Path as Where
 from prefrontal.config.problems import did_you_mean
@@ -52,6 +53,7 @@ def check(config: Config, known: Known, *, models_dir: Path, exists: Callable[[P
         _check_name(name, note)
         _check_model(("models", name), entry, known, models_dir, exists, note)
     check_routing(config, known.policies, known.tools, note)
+    check_money(config, note)
     _check_server(config, note)
     _check_limits(config, note)
     _check_discovery(config, known, note)

@@ -66,6 +66,21 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
             hint = f"It is configured but {note or 'disabled'}."
         raise UnknownModel(f"There is no model `{name}`.", param="model", hint=hint, details={"nearest": close})
 
+    def only(self, models: frozenset[str]) -> Registry:
+        """Return the registry as it is for somebody for whom no other models exist."""
+        return Registry(
+            cards={name: card for name, card in self.cards.items() if name in models},
+            roles={role: tuple([name for name in names if name in models]) for role, names in self.roles.items()},
+            by_tag={tag: tuple([name for name in names if name in models]) for tag, names in self.by_tag.items()},
+            aliases={alias: name for alias, name in self.aliases.items() if name in models},
+            notes=tuple([note for note in self.notes if note.model in models]),
+            hash=self.hash,
+        )
+
+    def roles_of(self, model: str) -> tuple[str, ...]:
+        """Return the roles a model fills."""
+        return tuple([role for role, names in self.roles.items() if model in names])
+
     def nearest(self, name: str) -> list[str]:
         """Return up to three ids of enabled models that a person may have meant."""
         return nearest(name, [card.id for card in self.enabled])

@@ -18,6 +18,7 @@ from prefrontal.config.schema_models import (
     PriceWindowEntry,
     TlsEntry,
 )
+from prefrontal.config.schema_money import BudgetEntry, RateEntry
 from prefrontal.config.schema_routing import (
     BUILTIN_POLICIES,
     KNOWN_ROLES,
@@ -52,6 +53,7 @@ __all__ = [
     "KNOWN_ROLES",
     "Affinity",
     "Breaker",
+    "BudgetEntry",
     "Channel",
     "Config",
     "Discovery",
@@ -67,6 +69,7 @@ __all__ = [
     "Prefer",
     "PriceEntry",
     "PriceWindowEntry",
+    "RateEntry",
     "Records",
     "Reflexes",
     "Restart",
@@ -96,6 +99,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = {}
     routing: Annotated[Routing, Meta(description="How `model: auto` chooses.")] = msgspec.field(default_factory=Routing)
     limits: Annotated[Limits, Meta(description="Bounds on work, waiting and money.")] = Limits()
+    budgets: Annotated[
+        tuple[BudgetEntry, ...],
+        Meta(description="What may be spent in a minute, hour, day, week, month or in all, in USD and in tokens."),
+    ] = ()
     records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
     engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
     discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from prefrontal.config.schema_money import RateEntry
 from prefrontal.config.schema_numbers import Count, Positive, Window
 
 
@@ -111,6 +112,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timeouts: Annotated[Timeouts, Meta(description="How long an upstream may take.")] = Timeouts()
     breaker: Annotated[Breaker, Meta(description="Leaving a failing model alone.")] = Breaker()
     opening: Annotated[Opening, Meta(description="Holding the start of a stream.")] = Opening()
+    rates: Annotated[
+        tuple[RateEntry, ...],
+        Meta(description="Requests, tokens and requests at once, by key, team, tag, model, role or for all together."),
+    ] = ()
     discovered_spend_usd_per_day: Annotated[
         float,
         Meta(ge=0, description="USD a UTC day for all models found only through a key in the environment. Specified: 1."),

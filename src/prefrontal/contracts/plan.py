@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from prefrontal.contracts.effort import Effort
+from prefrontal.contracts.money import Degraded
 
 Path = Literal["model", "tool", "retrieval"]
 
@@ -37,7 +38,10 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision. `model` is the first choice (None for path ``tool``), `fallbacks` the order after it."""
+    """The decision. `model` is the first choice (None for path ``tool``), `fallbacks` the order after it.
+
+    degraded: a budget stood in the way of the model that would have been first.
+    """
 
     path: Path
     model: str | None = None
@@ -51,3 +55,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     estimate: Estimate = Estimate()
     reasons: tuple[Reason, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    degraded: Degraded | None = None

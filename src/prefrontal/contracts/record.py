@@ -8,6 +8,7 @@ import msgspec
 
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
+from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.wire import Dropped
 
@@ -49,6 +50,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     `trace_id` is the W3C trace (32 hex digits), the caller's where one was given; `parent_span_id` is the caller's span then.
     `trace_sampled` False: the caller asked not to keep this trace. `overhead_ms` is the time that was ours: the total without
     the time spent waiting for an upstream.
+    team and tags are those of the key; `degraded` says that a budget changed the model.
     `content` is stored only when configured, with secrets removed; `content_dropped` says that it had to be left out.
     """
 
@@ -66,6 +68,9 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     request_id: str | None = None
     key_id: str | None = None
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+    degraded: Degraded | None = None
     trace_id: str | None = None
     parent_span_id: str | None = None
     trace_sampled: bool = True

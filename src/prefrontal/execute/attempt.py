@@ -175,6 +175,7 @@ class Attempter:
         wire = _traced(wire, ticket)
         card = ticket.entry.card
         before = self.clock.monotonic()
+        ticket.sent = True
         try:
             return await self.transport.send(wire, self._timeouts(ticket.call, card, whole=True), tls=tls_of(card))
         finally:
@@ -240,6 +241,7 @@ class Attempter:
             ticket.entry.rendered(fields, wire)
             wire = _traced(wire, ticket)
             before = self.clock.monotonic()
+            ticket.sent = True
             try:
                 stream = await self.transport.open(wire, self._timeouts(call, card, whole=False), tls=tls_of(card))
             finally:

@@ -10,6 +10,7 @@ from prefrontal.config.schema_service import Limits
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.trace import Propagation
+from prefrontal.ledger.purse import Purse
 
 LEAST_TIME_S = 0.001
 """A deadline that has just passed still gives a timer something to count (assumed)."""
@@ -30,6 +31,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None = None
     default_cap: int | None = None
     embeddings: EmbeddingsRequest | None = None
+    purse: Purse | None = None
     trace: Propagation | None = None
 
     def remaining_s(self, now: float, limit_s: float | None) -> float | None:

@@ -20,6 +20,7 @@ from prefrontal.errors import (
     ProviderQuotaExhausted,
     ProviderRateLimited,
     ProviderRejected,
+    QuotaExceeded,
     ShuttingDown,
     ThinkingAteCap,
 )
@@ -76,7 +77,8 @@ def classify(error: PrefrontalError) -> RetryClass:
     if isinstance(error, ProviderError):
         return _classify_provider(error)
     if isinstance(error, LimitExceeded):
-        return RetryClass(kind="rate_limited", after_s=error.retry_after_s, counts=False)
+        kind: Kind = "quota" if isinstance(error, QuotaExceeded) else "rate_limited"
+        return RetryClass(kind=kind, after_s=error.retry_after_s, fallback=error.elsewhere, counts=False)
     if isinstance(error, ContextTooLong | CapabilityMissing | NoModelAvailable | ConfigError | EgressDenied):
         return ELSEWHERE
     if isinstance(error, ShuttingDown) or not error.retryable:

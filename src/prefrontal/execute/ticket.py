@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefrontal.chat.usage import Usage
 from prefrontal.clock import Clock
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.money import to_pico
 from prefrontal.errors import PrefrontalError, ProviderOverloaded, ProviderTimeout
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import BreakerPolicy
@@ -12,17 +13,26 @@ from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Entry, Journal
 from prefrontal.execute.retry import classify
 from prefrontal.execute.runtime import ModelState, Runtime
+from prefrontal.ledger.purse import Purse
+from prefrontal.ledger.reservation import Reservation
 from prefrontal.plan.cost import cost_usd
+from prefrontal.plan.reserve import reserved
 from prefrontal.plan.tokens import estimate_length, estimate_request
 
 LEARN_FIRST, LEARN_EVERY = 32, 16
 """Token estimates learn from the first reports of a model and then from a sample: estimating costs time (assumed)."""
 
+MARGIN_S = 60.0
+"""How much longer than a call may take its reservation holds (assumed); a stream beyond that is corrected at its end."""
+
 
 class Ticket:
-    """One attempt on its way through a model. `seated`: it holds a slot. `settled`: its entry is closed and its slot is free."""
+    """One attempt on its way through a model.
 
-    __slots__ = ("call", "entry", "journal", "seated", "settled", "state", "trial")
+    `seated`: it holds a slot. `sent`: the upstream has been asked. `settled`: its entry is closed and its slot is free.
+    """
+
+    __slots__ = ("call", "entry", "journal", "reservation", "seated", "sent", "settled", "state", "trial")
 
     def __init__(self, call: Call, state: ModelState, entry: Entry, journal: Journal) -> None:
         self.call = call
@@ -30,8 +40,10 @@ class Ticket:
         self.entry = entry
         self.journal = journal
         self.seated = False
+        self.sent = False
         self.settled = False
         self.trial = False
+        self.reservation: Reservation | None = None
 
 
 class Desk:
@@ -42,11 +54,12 @@ class Desk:
         self._clock = clock
 
     async def enter(self, call: Call, card: ModelCard, journal: Journal) -> Ticket:
-        """Return a ticket that holds a slot, waiting in the model's queue if need be.
+        """Return a ticket that holds a slot, waiting in the model's queue if need be, and the money for the call.
 
         Raises:
-            ProviderOverloaded: the breaker keeps requests away. LimitExceeded: the queue is full. ProviderTimeout: no slot came
-            free in time. In each case, and when cancelled, the attempt is settled and no slot is held.
+            ProviderOverloaded: the breaker keeps requests away. LimitExceeded: the queue is full, or a limit is reached.
+            QuotaExceeded: a budget is used up. ProviderTimeout: no slot came free in time. In each case, and when cancelled,
+            the attempt is settled and no slot is held.
         """
         state = self._runtime.state(card)
         ticket = Ticket(call, state, journal.begin(card), journal)
@@ -59,6 +72,8 @@ class Desk:
             state.breaker = breaker.started(state.breaker)
             ticket.trial = True
         state.calls += 1
+        if call.purse is not None:
+            await self._reserve(ticket, call.purse)
         return ticket
 
     def settle(
@@ -74,9 +89,13 @@ class Desk:
         entry.ended_ms = ticket.journal.elapsed_ms()
         entry.error = error
         entry.outcome = "cancelled" if cancelled else "error" if error is not None else "ok"
+        if usage is None and cancelled and ticket.sent:
+            usage = self.known_usage(ticket, None, 0)  # the upstream was at work for a client that left
         if usage is not None:
             entry.usage = usage
             entry.cost_usd = cost_usd(entry.card, usage, self._clock.now())
+        if ticket.reservation is not None:
+            _pay(ticket, ticket.reservation)
         if ticket.seated:
             self._tell(ticket, error, cancelled=cancelled)
 
@@ -110,6 +129,31 @@ class Desk:
             ticket.seated = False
         self.settle(ticket, error=error)
         raise error
+
+    async def _reserve(self, ticket: Ticket, purse: Purse) -> None:
+        """Hold what the call is expected to cost. Raises PrefrontalError; the attempt is settled then, no model is blamed."""
+        call, card = ticket.call, ticket.entry.card
+        usage, pico = reserved(
+            call.request,
+            card,
+            self._clock.now(),
+            default_cap=call.default_cap,
+            embedding=call.embeddings is not None,
+            calibration=ticket.state.calibration,
+        )
+        times = call.limits.timeouts
+        longest_s = max(card.timeout_s or 0.0, times.total_s) + times.first_token_s + MARGIN_S
+        number = len(ticket.journal.entries) - 1
+        try:
+            ticket.reservation = await purse.reserve(card.id, number=number, usage=usage, pico=pico, ttl_s=longest_s)
+        except BaseException as error:
+            ticket.state.slots.release()
+            ticket.seated = False
+            if ticket.trial:
+                ticket.state.breaker = breaker.abandoned(ticket.state.breaker)
+            refused = error if isinstance(error, PrefrontalError) else None
+            self.settle(ticket, error=refused, cancelled=refused is None)
+            raise
 
     async def _queue(self, ticket: Ticket) -> None:
         state, journal, call = ticket.state, ticket.journal, ticket.call
@@ -156,3 +200,14 @@ class Desk:
                 return
         if ticket.trial:
             state.breaker = breaker.abandoned(state.breaker)
+
+
+def _pay(ticket: Ticket, reservation: Reservation) -> None:
+    """Settle what was held for an attempt that has ended, or give it back when nothing was used."""
+    purse, entry = ticket.call.purse, ticket.entry
+    if purse is None:
+        return
+    if entry.usage.source == "unknown":
+        purse.release(reservation)
+    else:
+        purse.settle(reservation, entry.outcome, entry.usage, None if entry.cost_usd is None else to_pico(entry.cost_usd))

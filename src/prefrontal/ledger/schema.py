@@ -30,6 +30,48 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX records_by_time ON records (started_s, model, cost_usd)",
         "CREATE TABLE bodies (id TEXT PRIMARY KEY, body BLOB NOT NULL, content BLOB)",
     ),
+    (
+        # One row an attempt, kept when the records are past their retention. `held` rows are reservations.
+        """
+        CREATE TABLE charges (
+            id TEXT PRIMARY KEY,
+            at_s REAL NOT NULL,
+            held INTEGER NOT NULL,
+            expires_s REAL,
+            key_id TEXT,
+            team TEXT,
+            tags TEXT,
+            model TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            source TEXT NOT NULL,
+            input_tokens INTEGER NOT NULL,
+            cache_read_tokens INTEGER NOT NULL,
+            cache_write_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            reasoning_tokens INTEGER NOT NULL,
+            cost_pico INTEGER
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX charges_by_time ON charges (at_s)",
+        "CREATE INDEX charges_held ON charges (expires_s) WHERE held = 1",
+        "CREATE TABLE keys (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, name TEXT NOT NULL, body BLOB NOT NULL)",
+        """
+        CREATE TABLE audit (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            at_s REAL NOT NULL,
+            actor TEXT NOT NULL,
+            action TEXT NOT NULL,
+            target TEXT NOT NULL,
+            details TEXT NOT NULL
+        )
+        """,
+        # what was recorded before charges were kept, so that reports and budgets know it; a request of several attempts is one
+        """
+        INSERT INTO charges SELECT id || '/0', started_s, 0, NULL, key_id, NULL, NULL, model, status, 'estimated', input_tokens,
+            0, 0, output_tokens, 0, CAST(round(cost_usd * 1e12) AS INTEGER)
+        FROM records WHERE model IS NOT NULL AND answered_by = 'model'
+        """,
+    ),
 )
 
 

@@ -22,7 +22,7 @@ from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import Overloaded, StoreError
 from prefrontal.ledger.schema import migrate
 from prefrontal.ledger.store import LedgerStatus, RecordFilter
-from prefrontal.ledger.writer import Writer
+from prefrontal.ledger.writer import Done, Op, Writer
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +122,10 @@ class SqliteLedger:
         """See `Ledger.put`."""
         self._writer.put(record)
 
+    def submit(self, ops: list[Op], done: Done) -> None:
+        """See `Writer.submit`."""
+        self._writer.submit(ops, done)
+
     def _oldest_s(self) -> float | None:
         """The Unix time before which records are to be deleted, once every `CLEANUP_S`; called on the writer's thread."""
         days = self.retention_days
@@ -145,7 +149,7 @@ class SqliteLedger:
         if waiting is not None:
             return self._whole(waiting.record, waiting.content)
         query = "SELECT body, content FROM bodies WHERE id = ?"
-        row = await self._read(lambda db: db.execute(query, (record_id,)).fetchone())
+        row = await self.read(lambda db: db.execute(query, (record_id,)).fetchone())
         if row is None:
             return None
         try:
@@ -163,7 +167,7 @@ class SqliteLedger:
         found = {record_id: record for record_id, record in waiting.items() if wanted.matches(record)}
         where, values = _where(wanted)
         query = f"SELECT r.id, b.body FROM records r JOIN bodies b ON b.id = r.id {where} ORDER BY r.id DESC LIMIT ?"  # noqa: S608 - `where` is made of constants
-        rows = await self._read(lambda db: db.execute(query, (*values, wanted.bounded_limit)).fetchall())
+        rows = await self.read(lambda db: db.execute(query, (*values, wanted.bounded_limit)).fetchall())
         for record_id, body in rows:
             if record_id not in waiting:
                 try:
@@ -176,7 +180,7 @@ class SqliteLedger:
         """See `Ledger.spend_usd`."""
         await self.flush()
         query = "SELECT model, sum(cost_usd) FROM records WHERE started_s >= ? AND cost_usd > 0 GROUP BY model"
-        rows = await self._read(lambda db: db.execute(query, (since_s,)).fetchall())
+        rows = await self.read(lambda db: db.execute(query, (since_s,)).fetchall())
         return sum((cost for model, cost in rows if model in models), 0.0)
 
     async def flush(self) -> None:
@@ -227,7 +231,8 @@ class SqliteLedger:
                 self._reader.close()
                 self._reader = None
 
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `query` reads, on a thread. Raises StoreError."""
         if self._closed:
             raise StoreError("The ledger is closed.")
 
@@ -263,6 +268,7 @@ def _where(wanted: RecordFilter) -> tuple[str, list[object]]:
         ("r.status = ?", wanted.status),
         ("r.answered_by = ?", wanted.answered_by),
         ("r.channel = ?", wanted.channel),
+        ("r.key_id = ?", wanted.key_id),
     ):
         if value is not None:
             clauses.append(clause)

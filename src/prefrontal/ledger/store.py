@@ -22,6 +22,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     answered_by: str | None = None
     channel: str | None = None
+    key_id: str | None = None
 
     @property
     def bounded_limit(self) -> int:
@@ -37,6 +38,7 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.status is None or record.status == self.status)
             and (self.answered_by is None or record.answered_by == self.answered_by)
             and (self.channel is None or record.channel == self.channel)
+            and (self.key_id is None or record.key_id == self.key_id)
         )
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.ledger.charges import ADD_CHARGE, charge_rows
 from prefrontal.ledger.rows import INSERT_BODY, INSERT_RECORD, Row, encode_content, to_rows
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,12 @@ MIN_FREE_BYTES = 1024 * 1024
 """With less than this free, new work is refused, so that work in progress can be settled (assumed: hundreds of records)."""
 
 Done = Callable[[str | None], None]
+
+Op = tuple[str, tuple[object, ...]]
+"""A statement with its values."""
+
+POISON = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
+"""What a statement raises that will never work: it is left out, so that it cannot keep all others from the disk."""
 
 
 class Waiting(NamedTuple):
@@ -81,6 +88,10 @@ class Writer:
         self._queued: dict[str, Waiting] = {}
         self._writing: dict[str, Waiting] = {}
         self._rows: list[tuple[Row, Row]] = []
+        self._ops: list[Op] = []
+        self._ops_done: list[Done] = []
+        self._ops_writing: list[Op] = []
+        self._ops_writing_done: list[Done] = []
         self._content_bytes = 0
         self._number = 0
         self._waiters: list[tuple[int, Done]] = []
@@ -132,6 +143,20 @@ class Writer:
         if ended:
             log.error("record %s came after the ledger was closed and is lost", record.id)
 
+    def submit(self, ops: list[Op], done: Done) -> None:
+        """Write statements at once, in order, and call `done(error)` from the writer's thread when they are committed.
+
+        After an error they stay, before all that comes later, and are tried again; `done` is not called a second time.
+        """
+        with self._wake:
+            if not self._ended:
+                self._ops += ops
+                self._ops_done.append(done)
+                self._wake.notify()
+                return
+        log.error("%d statements came after the ledger was closed and are lost", len(ops))
+        done("the ledger is not open")
+
     def find(self, record_id: str) -> Waiting | None:
         """Return the newest version of a record that is not on disk yet."""
         with self._wake:
@@ -164,7 +189,7 @@ class Writer:
             self._thread.join(timeout_s)
         with self._wake:
             self._ended = True
-        return not self._thread.is_alive() and not self.queued
+        return not self._thread.is_alive() and not self.queued and not self._ops and not self._ops_writing
 
     # -- the writer's thread -----------------------------------------------------------------------------------------
 
@@ -183,11 +208,12 @@ class Writer:
         _close(connection)
         with self._wake:
             self._ended = True
-            waiters, self._waiters = self._waiters, []
-            lost = self.queued
+            waiters = [*[done for _, done in self._waiters], *self._ops_writing_done, *self._ops_done]
+            self._waiters, self._ops_writing_done, self._ops_done = [], [], []
+            lost = self.queued + len(self._ops) + len(self._ops_writing)
         if lost:
             log.error("%d records could not be written before the end: %s", lost, self.last_error)
-        for _, done in waiters:
+        for done in waiters:
             done(self.last_error or "the ledger is not open")
 
     def _next(self) -> bool:
@@ -200,21 +226,25 @@ class Writer:
             else:
                 self._wake.wait_for(self._has_work, IDLE_S)
                 self._wake.wait_for(self._in_a_hurry, GROUP_S)
-            if self._stopping and (not self.queued or self._stop_failures > 1):
+            empty = not (self.queued or self._ops or self._ops_writing)
+            if self._stopping and (empty or self._stop_failures > 1):
                 return False
             self._take()
         return True
 
     def _has_work(self) -> bool:
-        return bool(self._queued or self._writing or self._waiters or self._stopping or self._expire_before_s is not None)
+        waiting = self._queued or self._writing or self._waiters or self._ops or self._ops_writing
+        return bool(waiting or self._stopping or self._expire_before_s is not None)
 
     def _in_a_hurry(self) -> bool:
-        return bool(self._waiters or self._stopping or len(self._queued) >= GROUP_MAX)
+        return bool(self._ops or self._waiters or self._stopping or len(self._queued) >= GROUP_MAX)
 
     def _take(self) -> None:
-        """Move the oldest records into the group, unless one that failed still has to be written."""
-        if self._writing:
+        """Move the oldest records and all statements into the group, unless one that failed still has to be written."""
+        if self._writing or self._ops_writing:
             return
+        self._ops_writing, self._ops = self._ops, []
+        self._ops_writing_done, self._ops_done = self._ops_done, []
         if len(self._queued) <= GROUP_MAX:
             self._writing, self._queued = self._queued, {}
             return
@@ -225,23 +255,27 @@ class Writer:
     def _write(self, connection: sqlite3.Connection) -> None:
         """Commit the group. Only this thread changes `_writing`, so it is read here without the lock."""
         group = self._writing
-        if group:
-            if not self._rows:
+        if group or self._ops_writing:
+            if group and not self._rows:
                 self._rows = [to_rows(record, content, self._encoder) for _, record, content in group.values()]
             connection.execute("BEGIN IMMEDIATE")
+            _perform(connection, self._ops_writing)
             connection.executemany(INSERT_RECORD, [row for row, _ in self._rows])
             connection.executemany(INSERT_BODY, [body for _, body in self._rows])
+            # an attempt under a budget was settled before its record came: that charge stands
+            connection.executemany(ADD_CHARGE, [row for waiting in group.values() for row in charge_rows(waiting.record)])
             connection.execute("COMMIT")
         with self._wake:
             self.written += len(group)
             self.queued -= len(group)
             self._content_bytes -= sum([len(waiting.content or b"") for waiting in group.values()])
             self._writing, self._rows = {}, []
+            told, self._ops_writing, self._ops_writing_done = self._ops_writing_done, [], []
             first = next(iter(self._queued.values()), None)
             reached = self._number if first is None else first.number
             ready = [done for number, done in self._waiters if number <= reached]
             self._waiters = [waiter for waiter in self._waiters if waiter[0] > reached]
-        for done in ready:
+        for done in (*told, *ready):
             done(None)
 
     def _expire(self, connection: sqlite3.Connection) -> None:
@@ -270,11 +304,12 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self._trouble(str(error) if isinstance(error, sqlite3.Error | OSError) else f"{type(error).__name__}: {error}")
         with self._wake:
-            waiters, self._waiters = self._waiters, []
+            waiters = [*[done for _, done in self._waiters], *self._ops_writing_done]
+            self._waiters, self._ops_writing_done = [], []
             if self._stopping:
                 self._stop_failures += 1
                 self._drop_content()
-        for _, done in waiters:
+        for done in waiters:
             done(self.last_error)
 
     def _trouble(self, text: str) -> None:
@@ -292,6 +327,14 @@ class Writer:
                     self.content_dropped += 1
         self._content_bytes = 0
         self._rows = []
+
+
+def _perform(connection: sqlite3.Connection, ops: list[Op]) -> None:
+    for statement, values in ops:
+        try:
+            connection.execute(statement, values)
+        except POISON as error:
+            log.error("a statement is left out of the ledger: %s: %s", error, statement)
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

@@ -9,6 +9,7 @@ import msgspec
 from prefrontal.chat.response import ChatResponse
 from prefrontal.config.registry import Registry
 from prefrontal.config.schema import Config
+from prefrontal.contracts.access import Grant
 from prefrontal.contracts.trace import TraceContext
 from prefrontal.contracts.wire import Dropped
 
@@ -19,7 +20,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     route: the HTTP route or the library method. request_id: the caller's. session: from a header. channel: from a header.
     allow_host: loopback or admin, so system metrics may be shown. arrived: monotonic moment of arrival (None: now).
     timeout_s: the caller's own limit. key_id: which key was shown. lost: what of a whole answer the caller's dialect cannot
-    carry, for the record. trace: the caller's trace, from the header ``traceparent``.
+    carry, for the record. trace: the caller's trace, from the header ``traceparent``. grant: what a virtual
+    key opens (None: everything).
     """
 
     route: str = "library"
@@ -32,14 +34,19 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float | None = None
     lost: Callable[[ChatResponse], tuple[Dropped, ...]] | None = None
     trace: TraceContext | None = None
+    grant: Grant | None = None
 
 
 LIBRARY = CallContext(allow_host=True)
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration a request starts with, and keeps to its end whatever is reloaded meanwhile."""
+    """The configuration a request starts with, and keeps to its end whatever is reloaded meanwhile.
+
+    models: the names that exist in it, where a key has a list (None: all); the registry holds no others.
+    """
 
     config: Config
     registry: Registry
     hash: str = ""
+    models: frozenset[str] | None = None

@@ -15,6 +15,7 @@ from prefrontal.errors import CapabilityMissing, InvariantBroken, NoModelAvailab
 from prefrontal.execute.call import Call
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.machine import Machine
+from prefrontal.machine.money import settled
 from prefrontal.machine.names import read_name
 from prefrontal.machine.run import Run
 from prefrontal.machine.states import State
@@ -41,6 +42,8 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     """
     run = machine.begin(_as_chat(request), context, world, streaming=False)
     try:
+        if run.purse is not None:
+            run.purse.enter()
         run.cards = _cards(request.model, world)
         run.to(State.LLM_CALL)
         call = Call(
@@ -49,6 +52,7 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
             effort=run.effort,
             limits=world.config.limits,
             embeddings=request,
+            purse=run.purse,
             trace=run.propagation(always=machine.parts.tracing),
         )
         response, card = await machine.parts.executor.embed(call, run.journal)
@@ -62,7 +66,10 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     except BaseException as error:
         machine.finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
         raise
-    return Embedded(response=response, record=_completed(machine, run, card))
+    record = _completed(machine, run, card)
+    if run.purse is not None:
+        await settled(run)
+    return Embedded(response=response, record=record)
 
 
 def _completed(machine: Machine, run: Run, card: ModelCard) -> RequestRecord:

@@ -14,15 +14,16 @@ from prefrontal.chat.response import ChatResponse, Choice
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
-from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, cause_of
+from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.machine.content import content_of
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.fit import check_named
-from prefrontal.machine.names import asked_channel, read_name
+from prefrontal.machine.money import affordable, settled, worded
+from prefrontal.machine.names import adhoc_in, asked_channel, own_channel, read_name
 from prefrontal.machine.parts import Parts
-from prefrontal.machine.question import reflex_text
+from prefrontal.machine.question import may_use, reflex_text
 from prefrontal.machine.run import Run
 from prefrontal.machine.snapshot import plan_inputs, session_of, with_channel
 from prefrontal.machine.states import TERMINAL, State
@@ -76,6 +77,8 @@ class Machine:
             raise InvariantBroken("A finished request has no answer.")
         run.to(State.COMPLETED)
         record = self.finish(run, "ok")
+        if run.purse is not None:
+            await settled(run)
         return Answer(response=response, record=record)
 
     async def stream(self, request: ChatRequest, context: CallContext, world: World) -> AnswerStream:
@@ -93,9 +96,10 @@ class Machine:
         if run.state is State.MODEL_SELECTION:
             run.to(await self._model_selection(run))
         if run.plan is None:
-            named = Reason(
-                rule="name", effect="the request names this model, so no other is considered and none stands in for it"
-            )
+            effect = "the request names this model, so no other is considered and none stands in for it"
+            if run.degraded is not None:
+                effect = f"the budget '{run.degraded.budget}' leaves too little for '{run.degraded.instead_of}', the one named"
+            named = Reason(rule="name" if run.degraded is None else "budget", effect=effect)
             run.plan = Plan(path="model", model=run.cards[0].id, channel=run.channel, effort=run.effort, reasons=(named,))
         return Explanation(run=run, plan=run.plan)
 
@@ -103,7 +107,7 @@ class Machine:
         """Return the context of a new request, in INIT."""
         clock = self.parts.clock
         now_s = clock.now()
-        return Run(
+        run = Run(
             run_id=self.parts.chance.identifier("req_", now_s),
             request=request,
             context=context,
@@ -112,10 +116,16 @@ class Machine:
             now_s=now_s,
             streaming=streaming,
         )
+        treasury, grant = self.parts.treasury, context.grant
+        if treasury is not None:
+            run.purse = treasury.purse(grant.payer if grant is not None else None, context.key_id, run.id)
+        return run
 
     async def _drive(self, run: Run) -> None:
         """Run the steps up to SYNTHESIS; an error or a cancellation ends the request with its record."""
         try:
+            if run.purse is not None:
+                run.purse.enter()
             while run.state is not State.SYNTHESIS:
                 run.to(await self._steps[run.state](run))
         except PrefrontalError as error:
@@ -134,19 +144,20 @@ class Machine:
     async def _init(self, run: Run) -> State:
         request, world = run.request, run.world
         channels = world.config.routing.channels
-        asked = read_name(request.model, world.registry, channels.keys(), self.parts.adhoc)
+        asked = read_name(request.model, world.registry, channels.keys(), adhoc_in(world, self.parts.adhoc))
         run.asked = asked
         effort = effort_from_caller(request, self.parts.dialects)
         if effort is not None:
             run.effort = effort
         run.request = self.parts.turns.restore(request)
         if asked.kind != "named":
-            run.channel = asked.channel or asked_channel(request, run.context, channels.keys()) or "chat"
+            wanted = asked.channel or asked_channel(request, run.context, channels.keys())
+            run.channel = wanted or own_channel(run.context, channels.keys()) or "chat"
             return State.ROUTING_DECISION
         card = asked.card
         assert card is not None
         check_named(run.request, card, world.registry, self.parts.runtime)
-        run.cards = (card,)
+        run.cards = (card,) if run.purse is None else (affordable(run, card, self.parts),)
         return State.LLM_CALL
 
     async def _routing_decision(self, run: Run) -> State:
@@ -155,8 +166,7 @@ class Machine:
         context = self._reflex_context(run)
         text = reflex_text(run)
         run.proposal = parts.reflexes.propose(text, context) if text is not None else None
-        settings = run.world.config.routing.reflexes
-        if run.proposal is not None and settings.tools is not None and run.proposal.tool not in settings.tools:
+        if run.proposal is not None and not may_use(run, run.proposal.tool):
             run.proposal = None
         if run.proposal is not None:
             offer = ToolOffer(tool=run.proposal.tool, arguments=run.proposal.arguments, reason=run.proposal.reason)
@@ -181,8 +191,12 @@ class Machine:
             raise CapabilityMissing(
                 "No reflex recognises this question.", param="messages", hint="Use the model 'auto' to let a model answer it."
             )
-        plan = make_plan(self._inputs(run, None), parts.policies)
+        try:
+            plan = make_plan(self._inputs(run, None), parts.policies)
+        except QuotaExceeded as error:
+            raise worded(run, error) from error
         run.plan = plan
+        run.degraded = plan.degraded
         run.effort = plan.effort
         run.cards = tuple([world.registry.cards[name] for name in (plan.model, *plan.fallbacks) if name is not None])
         run.request, run.default_cap = with_channel(run.request, world.config.routing.channels[run.channel])
@@ -200,6 +214,7 @@ class Machine:
             limits=limits,
             deadline=None if timeout_s is None else run.journal.arrived + timeout_s,
             default_cap=run.default_cap,
+            purse=run.purse,
             trace=run.propagation(always=self.parts.tracing),
         )
         if run.streaming:
@@ -224,9 +239,11 @@ class Machine:
         if run.finished and run.record is not None:
             return run.record
         run.finished = True
+        if run.purse is not None:
+            run.purse.close()
         if status != "ok" and run.state not in TERMINAL:
             run.to(State.FAILED if status == "error" else State.CANCELLED)
-        content = content_of(run) if run.world.config.records.content else None
+        content = content_of(run) if run.keeps_content else None
         record = run.record = run.make_record(status, error=error, content=content)
         self._learn(run, record)
         self.parts.sink(record)

@@ -11,7 +11,7 @@ from prefrontal.chat.request import ChatRequest
 from prefrontal.config.registry import Registry
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import InvalidRequest, UnknownModel
-from prefrontal.machine.context import CallContext
+from prefrontal.machine.context import CallContext, World
 
 AUTO = "auto"
 REFLEX = "reflex"
@@ -36,6 +36,18 @@ def asked_channel(request: ChatRequest, context: CallContext, channels: Collecti
         if name:
             return _known(name, channels, where)
     return None
+
+
+def own_channel(context: CallContext, channels: Collection[str]) -> str | None:
+    """Return the channel of the caller's key, as long as there is one of that name."""
+    name = context.grant.channel if context.grant is not None else None
+    return name if name in channels else None
+
+
+def adhoc_in(world: World, adhoc: Callable[[str], ModelCard | None]) -> Callable[[str], ModelCard | None]:
+    """Return `adhoc` for the models that exist in `world`: a key with a list of models has no others by this way either."""
+    models = world.models
+    return adhoc if models is None else lambda name: adhoc(name) if name in models else None
 
 
 def _known(name: str, channels: Collection[str], where: str) -> str:

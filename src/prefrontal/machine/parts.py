@@ -15,6 +15,7 @@ from prefrontal.execute.meter import SpendMeter
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.turns import Turns
+from prefrontal.ledger.treasury import Treasury
 from prefrontal.plan.policies import Policy
 from prefrontal.providers.effort import Dialects
 from prefrontal.reflex.tools import Reflexes
@@ -41,5 +42,6 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     chance: Chance
     ready: Callable[[], Mapping[str, bool]]
     sink: Callable[[RequestRecord], None]
+    treasury: Treasury | None = None
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
     tracing: bool = False

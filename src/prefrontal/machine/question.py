@@ -18,6 +18,14 @@ MODEL_ONLY = frozenset({"tools", "functions", "web_search_options", "modalities"
 """Unknown or unparsed fields that ask for what only a model can give: calls, sound, a search."""
 
 
+def may_use(run: Run, tool: str) -> bool:
+    """Return whether a reflex may answer: the configuration and the caller's key each may have a list."""
+    configured, grant = run.world.config.routing.reflexes.tools, run.context.grant
+    if configured is not None and tool not in configured:
+        return False
+    return grant is None or grant.tools is None or tool in grant.tools
+
+
 def reflex_text(run: Run) -> str | None:
     """Return the question a reflex may answer, or None when a model has to.
 

@@ -12,6 +12,7 @@ from prefrontal.chat.response import ChatResponse
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.money import NOBODY, Degraded, Payer
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
 from prefrontal.contracts.trace import Propagation, trace_id_of
@@ -19,6 +20,7 @@ from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import PrefrontalError
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.live import LiveStream
+from prefrontal.ledger.purse import Purse
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.names import Asked
 from prefrontal.machine.states import State, check
@@ -63,6 +65,8 @@ class Run:
         self.model: str | None = None
         self.answered_by: AnsweredBy = "none"
         self.lost: Callable[[], tuple[Dropped, ...]] | None = None
+        self.purse: Purse | None = None
+        self.degraded: Degraded | None = None
         self.finished = False
         self.record: RequestRecord | None = None
 
@@ -81,6 +85,17 @@ class Run:
         """Return what upstreams are told of this trace: of one that the caller began, and with `always` of any."""
         trace = self.context.trace
         return None if trace is None and not always else Propagation(record_id=self.id, context=trace)
+
+    @property
+    def payer(self) -> Payer:
+        """Who a virtual key says pays."""
+        return NOBODY if self.context.grant is None else self.context.grant.payer
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether what was said goes into the record."""
+        grant = self.context.grant
+        return self.world.config.records.content and (grant is None or grant.store_content)
 
     def _lost(self) -> tuple[Dropped, ...]:
         """What of the answer the caller's dialect could not carry: a stream's renderer knows it, else the whole answer tells."""
@@ -115,6 +130,9 @@ class Run:
             session=self.request.hints.session or self.context.session,
             request_id=self.context.request_id,
             key_id=self.context.key_id,
+            team=self.payer.team,
+            tags=self.payer.tags,
+            degraded=self.degraded,
             trace_id=trace_id_of(self.id) if trace is None else trace.trace_id,
             parent_span_id=None if trace is None else trace.parent_id,
             trace_sampled=trace is None or trace.sampled,
@@ -153,6 +171,8 @@ def extension(record: RequestRecord) -> dict[str, Any]:
         shown["effort"] = record.effort_score
     if record.tool:
         shown["tool"] = record.tool
+    if record.degraded is not None:
+        shown["degraded"] = msgspec.to_builtins(record.degraded)
     if record.dropped:
         shown["dropped"] = [msgspec.to_builtins(d) for d in record.dropped]
     return shown

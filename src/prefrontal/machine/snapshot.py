@@ -9,6 +9,7 @@ from prefrontal.config.schema_routing import Channel
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
 from prefrontal.errors import InvariantBroken
+from prefrontal.machine.money import allowances
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.run import Run
 from prefrontal.plan.inputs import PlanInputs, Stay, ToolOffer
@@ -53,6 +54,7 @@ def plan_inputs(run: Run, parts: Parts, *, offer: ToolOffer | None, turn: int) -
         offer=offer,
         turn=turn,
         now_s=run.started_s,
+        allowances={} if offer is not None or run.purse is None else allowances(run),
     )
 
 

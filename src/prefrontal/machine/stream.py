@@ -12,6 +12,7 @@ from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import InvariantBroken, PrefrontalError, cause_of
+from prefrontal.machine.money import settled
 from prefrontal.machine.run import Run, extension
 from prefrontal.machine.states import State
 
@@ -26,7 +27,7 @@ class AnswerStream:
     def __init__(self, run: Run, finish: Finish) -> None:
         self.run = run
         self._finish = finish
-        self._keep = run.world.config.records.content
+        self._keep = run.keeps_content
         self._collector: Collector | None = Collector() if self._keep else None
         self._chunks: list[Chunk] | None = None if run.live is not None else _whole(run)
 
@@ -48,6 +49,7 @@ class AnswerStream:
             error.details.setdefault("trace", run.id)
             self._remember()
             self._finish(run, "error", error)
+            await settled(run)
             raise
         except asyncio.CancelledError as gone:
             await self.aclose(cause_of(gone))
@@ -63,6 +65,8 @@ class AnswerStream:
                 self._collector.add(chunk)
         if not chunks:
             self._end()
+            if run.purse is not None:
+                await settled(run)
         return chunks
 
     def _end(self) -> None:

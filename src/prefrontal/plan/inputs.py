@@ -12,6 +12,7 @@ from prefrontal.config.schema_routing import Channel, Routing
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.money import Allowance
 from prefrontal.contracts.runtime import IDLE, ModelRuntime
 
 
@@ -35,7 +36,8 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
 
     cards: every model by id. runtime: their condition now. roles: role → model ids. role: the role asked for (``role/NAME``).
     asked_effort: what the caller said about effort (None: nothing). turn: a counter for round robin. now_s: Unix time, for price
-    windows. must_think: the caller demands thinking. caller_cap: the caller's output cap.
+    windows. must_think: the caller demands thinking. caller_cap: the caller's output cap. allowances: what budgets
+    leave for a call of a model; one that is not in it has no bound.
     """
 
     assessment: Assessment
@@ -54,6 +56,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     offer: ToolOffer | None = None
     turn: int = 0
     now_s: float = 0.0
+    allowances: Mapping[str, Allowance] = {}
 
     def condition(self, model: str) -> ModelRuntime:
         """Return a model's condition; one never used is idle."""

@@ -12,9 +12,10 @@ from prefrontal.contracts.plan import Candidate, Estimate, Plan, Reason
 from prefrontal.plan.effort import EffortInputs, effort_policy, effort_score
 from prefrontal.plan.inputs import PlanInputs, ToolOffer
 from prefrontal.plan.policies import Policy, configured_order, fallback_chain
-from prefrontal.plan.ranking import rank
+from prefrontal.plan.ranking import Ranking, rank
 from prefrontal.plan.refusals import nothing_fits
 from prefrontal.plan.scores import Scored, request_cost_usd
+from prefrontal.plan.spending import cheapest_over_budget, degraded, without_budgets
 from prefrontal.plan.words import assessed, candidates, lead_of, why_first
 
 MAX_FALLBACKS = 4
@@ -29,6 +30,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
 
     Raises:
         ContextTooLong, CapabilityMissing, NoModelAvailable: nothing configured can serve it; the message says what could.
+        QuotaExceeded: no budget leaves enough for any model that could.
     """
     if inputs.offer is not None:
         return _tool_plan(inputs, inputs.offer)
@@ -36,6 +38,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
     if not ranking.ranked:
         raise nothing_fits(inputs, ranking.ruled_out)
     first = ranking.ranked[0].model
+    dearer = _without_budgets(inputs, policies, ranking)
     lead = lead_of(ranking.ranked[0], inputs)
     fallbacks, fallback_reason = choose_fallbacks(inputs, ranking.ranked, ranking.policy)
     effort, effort_reason = choose_effort(inputs, inputs.cards[first])
@@ -56,7 +59,16 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
             fallback_reason,
         ),
         candidates=candidates(ranking, lead),
+        degraded=degraded(inputs, first, dearer),
     )
+
+
+def _without_budgets(inputs: PlanInputs, policies: Mapping[str, Policy], ranking: Ranking) -> str | None:
+    """Return the model that would be first if no budget stood in the way; None where none does."""
+    if not inputs.allowances or not cheapest_over_budget([name for name, _ in ranking.ruled_out], inputs):
+        return None
+    free = rank(without_budgets(inputs), policies).ranked
+    return free[0].model if free else None
 
 
 def _tool_plan(inputs: PlanInputs, offer: ToolOffer) -> Plan:

@@ -14,6 +14,7 @@ from prefrontal.plan.inputs import PlanInputs
 from prefrontal.plan.musts import ESTIMATE_SLACK, required_by, ruled_out
 from prefrontal.plan.policies import FALLBACK, Policy, capability_match
 from prefrontal.plan.scores import Scored, request_cost_usd
+from prefrontal.plan.spending import over_budget
 
 ORDER_IS_LAW = frozenset({"primary_with_fallback"})
 """Policies whose order is the operator's own: a session does not bend it, and its scores measure no gain."""
@@ -100,6 +101,8 @@ def _sift(inputs: PlanInputs, scope: Scope, reasons: list[Reason]) -> tuple[list
         why = scope.outside if card.id not in scope.models else ruled_out(card, inputs, musts=musts)
         if why is None:
             why = _too_dear(card, inputs)
+        if why is None and inputs.allowances:
+            why = over_budget(card, inputs)
         if why is None:
             eligible.append(card)
         else:
@@ -111,6 +114,7 @@ def _sift(inputs: PlanInputs, scope: Scope, reasons: list[Reason]) -> tuple[list
             if card.id in scope.models
             and ruled_out(card, inputs, musts=musts, slack=ESTIMATE_SLACK) is None
             and _too_dear(card, inputs) is None
+            and over_budget(card, inputs) is None
         ]
         if eligible:
             taken = frozenset(card.id for card in eligible)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefrontal.contracts.model import ModelCard
-from prefrontal.errors import CapabilityMissing, ContextTooLong, NoModelAvailable, PrefrontalError
+from prefrontal.errors import CapabilityMissing, ContextTooLong, NoModelAvailable, PrefrontalError, QuotaExceeded
 from prefrontal.plan.inputs import PlanInputs
 from prefrontal.plan.musts import chats, condition_against, lacking, required_by, too_small
 from prefrontal.plan.ranking import scope_of
+from prefrontal.plan.spending import cheapest_over_budget
 
 RETRY_AFTER_S = 5.0
 """When to come back if only the models' present condition is in the way (assumed: the first pause of a breaker)."""
@@ -32,8 +33,8 @@ def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> Prefront
     """Return the error for a request that every model was ruled out for; `out` says why each was.
 
     NoModelAvailable: none exists, is in service or has the role, or those that could are not able right now (then with a
-    retry-after) or too dear. CapabilityMissing: none can do what is asked. ContextTooLong: the input is too long for all that
-    can; `details` say which others could take it.
+    retry-after) or too dear. QuotaExceeded: budgets leave enough for none. CapabilityMissing: none can do what is asked.
+    ContextTooLong: the input is too long for all that can; `details` say which others could take it.
     """
     if not inputs.cards:
         return NoModelAvailable(
@@ -51,6 +52,13 @@ def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> Prefront
         return _incapable(inputs, usable, musts, details)
     if all(too_small(card, inputs.assessment.needs, inputs.caller_cap) for card in able):
         return _too_long(inputs, able, musts, details)
+    paid = cheapest_over_budget([card.id for card in able], inputs) if inputs.allowances else []
+    if paid:
+        left = inputs.allowances[paid[0]]
+        return QuotaExceeded(
+            f"The budget '{left.budget}' does not leave enough for any model that could take this.",
+            details={**details, "budget": left.budget, "models": paid},
+        )
     listed = "; ".join(f"{name}: {why}" for name, why in out if name in scope.models)
     if any(condition_against(card, inputs.condition(card.id)) for card in able):
         return NoModelAvailable(f"No model can take this now. {listed}", retry_after_s=RETRY_AFTER_S, details=details)

@@ -10,36 +10,54 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from prefrontal.config.schema_service import Server
+from prefrontal.contracts.access import Grant
 from prefrontal.errors import NotAllowed, NotAuthenticated
+from prefrontal.ledger.keyring import KeyRing
+from prefrontal.ledger.keys import PREFIX
 
 KEY_HEADERS = (b"x-api-key", b"api-key", b"x-goog-api-key")
 """Where clients of the various dialects put their key, besides ``authorization``."""
 
 KEY_ID_DIGITS = 12
 
+ADMIN = "/v1/admin/"
+"""Below it lies what only admins may use."""
+
+OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces")
+"""Beside the routes for traffic, what virtual keys may use: it shows nothing that is not theirs."""
+
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. key_id: a digest of the key, for records. trusted: may read this host's metrics."""
+    """Who asks. key_id: of a virtual key its id, of another a digest, for records. trusted: may read this host's metrics.
+
+    admin: may use the admin routes. local: by sitting on this machine, without a key. grant: what a virtual key opens.
+    """
 
     key_id: str | None = None
     trusted: bool = False
+    admin: bool = False
+    local: bool = False
+    grant: Grant | None = None
 
 
 class Gate:
-    """Checks keys in constant time. Built once per configuration."""
+    """Checks keys in constant time. Built once per configuration; `ring` holds the virtual keys."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, ring: KeyRing) -> None:
         self._plain = tuple([_digest(key) for key in server.api_keys])
         self._admin = tuple([_digest(key) for key in server.admin_keys])
         self._hosts = server.trusted_hosts
+        self._ring = ring
 
     @property
     def open(self) -> bool:
-        """Whether no key is needed."""
+        """Whether the configuration asks for no key."""
         return not self._plain and not self._admin
 
-    def admit(self, headers: Mapping[bytes, bytes], peer: str | None) -> Caller:
-        """Return who asks.
+    def admit(self, headers: Mapping[bytes, bytes], peer: str | None, *, admin: bool = False) -> Caller | None:
+        """Return who asks, as far as memory tells; None: the vault has to be asked, see `look_up`.
+
+        admin: for an admin route, where callers on this machine need no key as long as the configuration has none.
 
         Raises:
             NotAuthenticated: no key, or a wrong one. NotAllowed: the Host header is not one of ours.
@@ -47,7 +65,32 @@ class Gate:
         if self._hosts is not None:
             self._check_host(headers.get(b"host", b""))
         if self.open:
-            return Caller(trusted=is_loopback(peer))
+            required = self._ring.required()
+            if required is None:
+                return None
+            if not required or (admin and is_loopback(peer) and shown_key(headers) is None):
+                return _local(peer)
+        return self._by_key(headers, peer)
+
+    async def look_up(self, headers: Mapping[bytes, bytes], peer: str | None, *, admin: bool) -> Caller:
+        """Return who asks, like `admit`, asking the vault.
+
+        Raises:
+            NotAuthenticated: no key, or a wrong one. StoreError: the vault cannot be read.
+        """
+        if self.open:
+            required = await self._ring.look()
+            if not required or (admin and is_loopback(peer) and shown_key(headers) is None):
+                return _local(peer)
+        shown = shown_key(headers)
+        if shown is not None and shown.startswith(PREFIX):
+            await self._ring.find(_digest(shown))
+        found = self._by_key(headers, peer)
+        if found is None:  # it was forgotten in between
+            raise NotAuthenticated("The API key is not valid here.")
+        return found
+
+    def _by_key(self, headers: Mapping[bytes, bytes], peer: str | None) -> Caller | None:
         shown = shown_key(headers)
         if shown is None:
             raise NotAuthenticated(
@@ -55,15 +98,50 @@ class Gate:
             )
         digest = _digest(shown)
         if _among(digest, self._admin):
-            return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=True)
+            return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=True, admin=True)
         if _among(digest, self._plain):
             return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=is_loopback(peer) and not self._admin)
-        raise NotAuthenticated("The API key is not valid here.")
+        if not shown.startswith(PREFIX):
+            raise NotAuthenticated("The API key is not valid here.")
+        return self._virtual(digest)
+
+    def _virtual(self, digest: bytes) -> Caller | None:
+        known = self._ring.known(digest)
+        if known is None:
+            return None
+        key = known.key
+        if key is None or not key.is_secret(digest):
+            raise NotAuthenticated("The API key is not valid here.")
+        refusal = key.refusal(self._ring.now_s())
+        if refusal is not None:
+            raise NotAuthenticated(refusal)
+        return Caller(key_id=key.id, grant=known.grant)
 
     def _check_host(self, host: bytes) -> None:
         name = host.decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
         if self._hosts is not None and name not in self._hosts and not is_loopback(name):
             raise NotAllowed(f"The host '{name}' is not served here.", hint="server.trusted_hosts lists those that are.")
+
+
+def check_route(caller: Caller, headers: Mapping[bytes, bytes], path: str) -> None:
+    """Return when the caller may use a route that carries no traffic.
+
+    Who may use the admin routes by sitting on this machine may not through a page in a browser: that would be any page the person
+    has open.
+
+    Raises:
+        NotAllowed: an admin key is needed, or a page asks, or a virtual key asks for what is not its own.
+    """
+    if not path.startswith(ADMIN):
+        if caller.grant is not None and not path.startswith(OWN):
+            raise NotAllowed("Virtual keys may not use this route.", hint="It shows what is not this key's own.")
+        return
+    if not caller.admin:
+        raise NotAllowed("This route needs an admin key.", hint="server.admin_keys lists them.")
+    if caller.local:
+        host = headers.get(b"host", b"").decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
+        if b"origin" in headers or (host and not is_loopback(host)):
+            raise NotAllowed("Pages in a browser may use this route with an admin key only.", hint="Set server.admin_keys.")
 
 
 def shown_key(headers: Mapping[bytes, bytes]) -> str | None:
@@ -88,6 +166,11 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _local(peer: str | None) -> Caller:
+    here = is_loopback(peer)
+    return Caller(trusted=here, admin=here, local=here)
 
 
 def _digest(key: str) -> bytes:

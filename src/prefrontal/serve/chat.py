@@ -22,7 +22,7 @@ from prefrontal.providers.openai.client_stream import ChatStreamRenderer, Comple
 from prefrontal.providers.openai.completions import parse_completion_request, render_completion_response
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.providers.openai.response import render_chat_response
-from prefrontal.serve.heads import dropped_header, first_headers, whole_headers
+from prefrontal.serve.heads import degraded_header, dropped_header, first_headers, whole_headers
 from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Send, send_body
 from prefrontal.serve.watcher import Watcher
 
@@ -122,6 +122,7 @@ async def _send_stream(
     run = source.run
     headers = first_headers(run.id, context.request_id, run.model, run.answered_by, run.effort.score)
     dropped_header(run.dropped(), headers)
+    degraded_header(run.degraded, headers)
     renderer = dialect.stream(
         id=dialect.prefix + run.id[4:],
         model=run.model or request.model,

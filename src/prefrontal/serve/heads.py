@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.contracts.trace import TraceContext, parse_traceparent
 from prefrontal.contracts.wire import Dropped
@@ -47,6 +48,12 @@ def first_headers(trace: str, request_id: str | None, model: str | None, answere
     return headers
 
 
+def degraded_header(degraded: Degraded | None, headers: Headers) -> None:
+    """Add which budget made the gateway take another model, and instead of which."""
+    if degraded is not None:
+        headers.append((b"x-prefrontal-degraded", _latin(f"budget={degraded.budget}; instead_of={degraded.instead_of}")))
+
+
 def dropped_header(dropped: tuple[Dropped, ...], headers: Headers) -> None:
     """Add what was not sent as given."""
     if dropped:
@@ -58,6 +65,7 @@ def whole_headers(record: RequestRecord, request_id: str | None) -> Headers:
     """Return the headers of an answer that is complete: also cost, attempts and our own time."""
     headers = first_headers(record.id, request_id, record.model, record.answered_by, record.effort_score)
     dropped_header(record.dropped, headers)
+    degraded_header(record.degraded, headers)
     if record.cost_usd is not None:
         headers.append((b"x-prefrontal-cost-usd", b"%.9f" % record.cost_usd))
     headers.append((b"x-prefrontal-attempts", b"%d" % len(record.attempts)))

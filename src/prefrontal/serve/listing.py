@@ -5,34 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from prefrontal.app.library import Prefrontal
+from prefrontal.config.registry import Registry
+from prefrontal.contracts.access import Grant
 from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import UnknownModel
 from prefrontal.machine.names import AUTO, REFLEX
 from prefrontal.providers.effort import thinking_range
 
 
-def list_models(pf: Prefrontal) -> dict[str, Any]:
-    """Return the list in OpenAI's form: `auto`, `reflex`, roles, channels, then every enabled model."""
-    return {"object": "list", "data": [*_virtual(pf), *[_shown(pf, card) for card in pf.registry.enabled]]}
+def list_models(pf: Prefrontal, grant: Grant | None = None) -> dict[str, Any]:
+    """Return the list in OpenAI's form: `auto`, `reflex`, roles, channels, then every enabled model.
+
+    grant: what a virtual key opens; models that do not exist for it are not listed.
+    """
+    registry = pf.world(grant).registry
+    return {"object": "list", "data": [*_virtual(pf, registry), *[_shown(pf, card) for card in registry.enabled]]}
 
 
-def describe_model(pf: Prefrontal, name: str) -> dict[str, Any]:
+def describe_model(pf: Prefrontal, name: str, grant: Grant | None = None) -> dict[str, Any]:
     """Return one entry of the list. Raises UnknownModel."""
-    for entry in _virtual(pf):
+    registry = pf.world(grant).registry
+    for entry in _virtual(pf, registry):
         if entry["id"] == name:
             return entry
     if name.startswith(("role/", "auto/")):
         raise UnknownModel(f"The model '{name}' does not exist here.", param="model")
-    return _shown(pf, pf.registry.require(name))
+    return _shown(pf, registry.require(name))
 
 
-def _virtual(pf: Prefrontal) -> list[dict[str, Any]]:
+def _virtual(pf: Prefrontal, registry: Registry) -> list[dict[str, Any]]:
     created = int(pf.holder.current.loaded_at_s)
     entries = [
         (AUTO, "Chooses the model, or none, and the effort for each request."),
         (REFLEX, "Answers without a model or not at all."),
         *[(f"auto/{name}", channel.description) for name, channel in sorted(pf.config.routing.channels.items())],
-        *[(f"role/{name}", f"One of: {', '.join(models)}.") for name, models in sorted(pf.registry.roles.items()) if models],
+        *[(f"role/{name}", f"One of: {', '.join(models)}.") for name, models in sorted(registry.roles.items()) if models],
     ]
     return [
         {"id": name, "object": "model", "created": created, "owned_by": "prefrontal", "description": text}

@@ -8,7 +8,8 @@ from prefrontal.serve.types import Headers
 
 EXPOSED = (
     b"x-request-id, x-prefrontal-trace, x-prefrontal-model, x-prefrontal-answered-by, x-prefrontal-effort, "
-    b"x-prefrontal-dropped, x-prefrontal-cost-usd, x-prefrontal-attempts, x-prefrontal-overhead-ms, retry-after"
+    b"x-prefrontal-dropped, x-prefrontal-degraded, x-prefrontal-cost-usd, x-prefrontal-attempts, x-prefrontal-overhead-ms, "
+    b"retry-after"
 )
 
 

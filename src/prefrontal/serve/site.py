@@ -20,7 +20,7 @@ from prefrontal.errors import (
     cause_of,
 )
 from prefrontal.machine.context import CallContext
-from prefrontal.serve.access import Caller, Gate
+from prefrontal.serve.access import ADMIN, Caller, Gate, check_route
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
 from prefrontal.serve.embeddings import serve_embeddings
@@ -53,7 +53,7 @@ class Site:
         self._tasks: set[asyncio.Task[object]] = set()
         self._always: Headers = [(b"x-prefrontal-instance", instance.encode())]
         self._config: Config | None = None
-        self._gate = Gate(pf.config.server)
+        self._gate = Gate(pf.config.server, pf.money.keys)
         self._origins = Origins(())
         self._router = build_routes(self)
 
@@ -97,12 +97,16 @@ class Site:
         try:
             path = scope["path"]
             peer = scope["client"][0] if scope.get("client") else None
-            caller = Caller() if path in OPEN_PATHS else self._gate.admit(headers, peer)
+            admin = path.startswith(ADMIN)
+            caller = Caller() if path in OPEN_PATHS else self._gate.admit(headers, peer, admin=admin)
+            if caller is None:
+                caller = await self._gate.look_up(headers, peer, admin=admin)
             hot = HOT.get(path) if scope["method"] == "POST" else None
             if hot is not None:
                 self._check_load()
                 await hot(self, scope, receive, started, self._context(scope, headers, caller, request_id), extra)
                 return
+            check_route(caller, headers, path)
             scope["prefrontal.caller"] = caller
             scope["prefrontal.context"] = self._context(scope, headers, caller, request_id)
             scope["app"] = self  # makes Starlette's router raise for a wrong method instead of answering in plain text
@@ -143,7 +147,7 @@ class Site:
         config = self.pf.config
         if config is not self._config:
             self._config = config
-            self._gate = Gate(config.server)
+            self._gate = Gate(config.server, self.pf.money.keys)
             self._origins = Origins(config.server.cors_origins)
 
     def _check_load(self) -> None:
@@ -168,6 +172,7 @@ class Site:
             allow_host=caller.trusted,
             arrived=self.pf.clock.monotonic(),
             trace=trace_of(headers) if b"traceparent" in headers else None,
+            grant=caller.grant,
         )
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:

@@ -1,0 +1,21 @@
+"""What a key opens."""
+
+from __future__ import annotations
+
+import msgspec
+
+from prefrontal.contracts.money import NOBODY, Payer
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What the holder of a virtual key may use, and who pays.
+
+    models, tools: the only ones that exist for this key; None: all. channel: taken when the caller asks for none.
+    store_content: False keeps this key's prompts and answers out of the records even where `records.content` is on.
+    """
+
+    payer: Payer = NOBODY
+    models: frozenset[str] | None = None
+    tools: frozenset[str] | None = None
+    channel: str | None = None
+    store_content: bool = True

@@ -1,0 +1,153 @@
+"""The admin routes: keys, budgets, what was spent, and what was done here."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from prefrontal.app.money import KeyChange, KeyDraft
+from prefrontal.contracts.money import to_usd
+from prefrontal.errors import InvalidRequest
+from prefrontal.ledger.vault import GROUPS, MAX_AUDIT, Group, SpendQuery, SpendRow
+from prefrontal.serve.access import Caller
+
+if TYPE_CHECKING:
+    from prefrontal.serve.site import Site
+
+T = TypeVar("T")
+
+LOCAL_ACTOR = "local"
+"""Who did it, in the audit log, where no key was asked for."""
+
+
+def admin_routes(site: Site) -> list[Route]:
+    """Return the routes below ``/v1/admin``; `site` has let only admins in."""
+    pages = AdminPages(site)
+    return [
+        Route("/v1/admin/keys", pages.keys, methods=["GET"]),
+        Route("/v1/admin/keys", pages.create, methods=["POST"]),
+        Route("/v1/admin/keys/{key_id}", pages.key, methods=["GET"]),
+        Route("/v1/admin/keys/{key_id}", pages.change, methods=["POST"]),
+        Route("/v1/admin/keys/{key_id}", pages.revoke, methods=["DELETE"]),
+        Route("/v1/admin/budgets", pages.budgets, methods=["GET"]),
+        Route("/v1/admin/spend", pages.spend, methods=["GET"]),
+        Route("/v1/admin/audit", pages.audit, methods=["GET"]),
+    ]
+
+
+class AdminPages:
+    """The handlers, one a route."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._pf = site.pf
+
+    async def keys(self, _request: Request) -> Response:
+        """All keys, without secrets."""
+        found = await self._pf.money.keys.keys()
+        return _answer({"object": "list", "data": [key.public() for key in found]})
+
+    async def create(self, request: Request) -> Response:
+        """Make a key; its secret is in this answer and nowhere else."""
+        issued = await self._pf.money.issue(await self._read(request, KeyDraft), _actor(request))
+        return _answer({**issued.key.public(), "key": issued.secret}, 201)
+
+    async def key(self, request: Request) -> Response:
+        """One key, by id or name."""
+        return _answer((await self._pf.money.key(request.path_params["key_id"])).public())
+
+    async def change(self, request: Request) -> Response:
+        """Change fields of a key."""
+        change = await self._read(request, KeyChange)
+        changed = await self._pf.money.change(request.path_params["key_id"], change, _actor(request))
+        return _answer(changed.public())
+
+    async def revoke(self, request: Request) -> Response:
+        """Revoke a key."""
+        return _answer((await self._pf.money.revoke(request.path_params["key_id"], _actor(request))).public())
+
+    async def budgets(self, _request: Request) -> Response:
+        """Every budget, as it stands."""
+        return _answer({"object": "list", "data": await self._pf.money.budgets()})
+
+    async def spend(self, request: Request) -> Response:
+        """What was spent, added up."""
+        query = request.query_params
+        wanted = spend_query(query.get("by") or "model", query.get("since"), query.get("until"))
+        rows = await self._pf.money.report(wanted)
+        return _answer({"object": "list", "data": [spend_line(wanted, row) for row in rows]})
+
+    async def audit(self, request: Request) -> Response:
+        """What was done here, newest first."""
+        given = request.query_params.get("limit", "100")
+        if not given.isdigit():
+            raise InvalidRequest(f"'{given}' is not a number.", param="limit")
+        return _answer({"object": "list", "data": await self._pf.money.vault.audits(min(int(given), MAX_AUDIT))})
+
+    async def _read(self, request: Request, kind: type[T]) -> T:
+        body = await self._site.body(request.scope, request.receive)
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `$")
+            raise InvalidRequest(f"The body is wrong: {message}.", param=path.strip("`.") or None) from error
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(f"The body is not JSON: {error}.") from error
+
+
+def spend_query(by: str, since: str | None, until: str | None) -> SpendQuery:
+    """Return the query of a report.
+
+    by: groups with commas between them. since, until: ``2026-01-31``, ``2026-01-31T12:00:00Z`` or Unix seconds; UTC where no zone
+    is given. Raises InvalidRequest.
+    """
+    groups: list[Group] = []
+    for name in [part.strip() for part in by.split(",") if part.strip()]:
+        found = next((group for group in GROUPS if group == name), None)
+        if found is None:
+            raise InvalidRequest(f"Spending cannot be added up by '{name}'.", param="by", hint=f"Known: {', '.join(GROUPS)}.")
+        if found not in groups:
+            groups.append(found)
+    return SpendQuery(by=tuple(groups), since_s=moment_of(since, "since"), until_s=moment_of(until, "until"))
+
+
+def spend_line(query: SpendQuery, row: SpendRow) -> dict[str, Any]:
+    """Return one line of a report with its groups by name."""
+    return {
+        **dict(zip(query.by, row.group, strict=True)),
+        "calls": row.calls,
+        "input_tokens": row.input_tokens,
+        "output_tokens": row.output_tokens,
+        "cost_usd": to_usd(row.cost_pico),
+        "estimated": row.estimated,
+        "unpriced": row.unpriced,
+    }
+
+
+def moment_of(text: str | None, param: str) -> float | None:
+    """Return the Unix time of a date or of Unix seconds, None for nothing. Raises InvalidRequest."""
+    if not text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidRequest(f"'{text}' is not a date.", param=param, hint="Write 2026-01-31 or Unix seconds.") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _actor(request: Request) -> str:
+    caller: Caller = request.scope["prefrontal.caller"]
+    return caller.key_id or LOCAL_ACTOR
+
+
+def _answer(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value, enc_hook=str), status, media_type="application/json")
