@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import snowballstemmer
 from hypothesis import given
 from hypothesis import strategies as st
+from snowballstemmer.english_stemmer import EnglishStemmer
 
 from prefrontal.errors import InvalidRequest
 from prefrontal.knowledge.algebra import bind, bundle, permute, similarity, vector
@@ -147,3 +151,13 @@ def test_shapes_out_of_range_are_refused(shape: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest) as caught:
         encoder(**shape)
     assert caught.value.param in shape
+
+
+def test_both_forms_of_the_stemmer_agree() -> None:
+    """The stemmer in C and the one in Python give the same stems, so engrams travel between machines."""
+    text = " ".join(path.read_text() for path in Path(__file__).parent.rglob("*.*") if path.suffix in (".md", ".py"))
+    words = sorted({word.lower() for word in re.findall(r"[a-zA-Z]+", text)})
+    pure = EnglishStemmer()
+    fast = snowballstemmer.stemmer("english")
+    assert len(words) > 1_000
+    assert [fast.stemWord(word) for word in words] == [pure.stemWord(word) for word in words]

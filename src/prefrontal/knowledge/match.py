@@ -20,6 +20,8 @@ class Globs:
 
     def match(self, path: str) -> bool:
         """Return whether the path is meant."""
+        if not self._include and not self._exclude:
+            return True
         included = not self._include or any(pattern.match(path) for pattern in self._include)
         return included and not any(pattern.match(path) for pattern in self._exclude)
 

@@ -9,7 +9,8 @@ import msgspec
 from prefrontal.errors import InvalidRequest
 
 Mode = Literal["int8", "ternary"]
-Kind = Literal["prose", "code", "table", "data"]
+Kind = Literal["prose", "code", "table", "data", "file"]
+"""What a vector is of. `file` is the sum of a file's passages."""
 
 FORMAT = 1
 """Version of the engram's format. A newer one is refused, never guessed at."""
@@ -68,4 +69,4 @@ class Constants(msgspec.Struct, frozen=True, kw_only=True):
 
     def length(self, kind: Kind) -> float:
         """Return the usual number of words of a chunk of that kind."""
-        return {"prose": self.prose_length, "code": self.code_length}.get(kind, self.table_length)
+        return {"prose": self.prose_length, "code": self.code_length, "file": self.node_length}.get(kind, self.table_length)

@@ -12,6 +12,7 @@ import itertools
 import re
 import unicodedata
 from array import array
+from collections.abc import Callable
 
 import snowballstemmer
 
@@ -51,7 +52,7 @@ class Tokenizer:
     def __init__(self, seed: int = 0) -> None:
         self._key = b"prefrontal/%d" % seed
         self._stemmer = snowballstemmer.stemmer("english")
-        self._words: dict[str, tuple[int, ...]] = {}
+        self._words = _Memory(self._learn)
         self._compounds: dict[str, int] = {}
 
     def stems(self, text: str) -> list[str]:
@@ -77,16 +78,9 @@ class Tokenizer:
 
     def both(self, text: str) -> tuple[array[int], array[int]]:
         """Return the hashes of the terms, and those of the whole identifiers that have several parts."""
-        words, known = array("Q"), self._words
-        compounds, whole = array("Q"), self._compounds
-        for run in RUNS.findall(_normal(text)):
-            hashes = known.get(run)
-            if hashes is None:
-                hashes = self._learn(run)
-            words.extend(hashes)
-            if run in whole:
-                compounds.append(whole[run])
-        return words, compounds
+        runs, known, whole = RUNS.findall(_normal(text)), self._words, self._compounds
+        words = array("Q", itertools.chain.from_iterable([known[run] for run in runs]))
+        return words, array("Q", [whole[run] for run in runs if run in whole])
 
     def hash(self, term: str) -> int:
         """Return the 64-bit hash of a stem."""
@@ -98,11 +92,22 @@ class Tokenizer:
             self._words.clear()
             self._compounds.clear()
         stems = self.split(run)
-        hashes = tuple(self.hash(stem) for stem in stems)
-        self._words[run] = hashes
+        hashes = tuple([self.hash(stem) for stem in stems])
         if len(stems) > 1 and not UNSPACED.search(run):
             self._compounds[run] = self.hash("\x00" + "_".join(stems))
         return hashes
+
+
+class _Memory(dict[str, tuple[int, ...]]):
+    """Terms by word; what is missing is learnt."""
+
+    def __init__(self, learn: Callable[[str], tuple[int, ...]]) -> None:
+        super().__init__()
+        self._learn = learn
+
+    def __missing__(self, run: str) -> tuple[int, ...]:
+        found = self[run] = self._learn(run)
+        return found
 
 
 def _foreign(run: str) -> list[str]:

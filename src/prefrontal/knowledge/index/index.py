@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from prefrontal.errors import StoreError
-from prefrontal.knowledge.index.rows import gone_since, passages_after
+from prefrontal.knowledge.index.rows import files_after, files_gone_since, gone_since, passages_after
 from prefrontal.knowledge.index.segment import ROWS, Arrays, Segment, invert, merge, open_segment, pack
 from prefrontal.knowledge.store.engram import Engram
 
@@ -24,6 +24,18 @@ DEAD_SHARE = 0.25
 
 GROWTH = 2
 """A segment joins the one before it unless that has this many times its passages; so each passage is copied a few times only."""
+
+
+class Level(NamedTuple):
+    """What an index is over: where it lies below the index folder, and how its rows are read."""
+
+    folder: str
+    rows: Callable[[Engram, int, int], Iterator[Arrays]]
+    gone: Callable[[Engram, int], list[int]]
+
+
+PASSAGES = Level(".", passages_after, gone_since)
+FILES = Level("files", files_after, files_gone_since)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,12 +86,12 @@ class Index:
         return total
 
 
-def open_index(engram: Engram) -> Index:
+def open_index(engram: Engram, level: Level = PASSAGES) -> Index:
     """Return the index of the version the engram's reader sees, bringing it up to date or making it anew where needed.
 
     Where the folder cannot be written the index is made in memory. A newer index moves the reader on to the newest version.
     """
-    folder = engram.path.with_suffix(".index")
+    folder = engram.path.with_suffix(".index") / level.folder
     for _ in range(3):
         state = _load(folder, engram)
         if state is not None and state.version > engram.version:
@@ -91,9 +103,9 @@ def open_index(engram: Engram) -> Index:
         try:
             with _locked(folder):
                 engram.refresh()
-                _advance(folder, engram, _load(folder, engram) if state is not None else _usable(folder, engram))
+                _advance(folder, engram, level, _load(folder, engram) if state is not None else _usable(folder, engram))
         except OSError:
-            return _in_memory(engram)
+            return _in_memory(engram, level)
     raise StoreError(f"The index of {engram.path.name} changes faster than it can be read.", hint="Try again.")
 
 
@@ -108,7 +120,7 @@ def _usable(folder: Path, engram: Engram) -> State | None:
     return state
 
 
-def _advance(folder: Path, engram: Engram, state: State | None) -> None:
+def _advance(folder: Path, engram: Engram, level: Level, state: State | None) -> None:
     """Append what is new, mark what is gone, join small segments, and put the new list in place of the old one."""
     if state is None:
         state = State(layout=LAYOUT, uid=engram.meta.uid, version=0, last=0, next_name=_free(folder), segments=[])
@@ -116,10 +128,10 @@ def _advance(folder: Path, engram: Engram, state: State | None) -> None:
         return
     segments = [open_segment(folder / entry.name) for entry in state.segments]
     dead = [set(entry.dead) for entry in state.segments]
-    for chunk in gone_since(engram, state.version):
+    for chunk in level.gone(engram, state.version):
         _bury(segments, dead, chunk)
     last, number = state.last, state.next_name
-    for arrays, last in _inverted(engram, state.last):  # noqa: B007 - the last one is what is noted
+    for arrays, last in _inverted(engram, level, state.last):  # noqa: B007 - the last one is what is noted
         segments.append(_write(folder, number, arrays))
         dead.append(set())
         number += 1
@@ -165,15 +177,15 @@ def _bury(segments: list[Segment], dead: list[set[int]], chunk: int) -> None:
             return
 
 
-def _inverted(engram: Engram, last: int) -> Iterator[tuple[Arrays, int]]:
+def _inverted(engram: Engram, level: Level, last: int) -> Iterator[tuple[Arrays, int]]:
     meta = engram.meta
-    for passages in passages_after(engram, last, ROWS):
+    for passages in level.rows(engram, last, ROWS):
         yield invert(passages, constants=meta.constants, mode=meta.shape.mode), int(passages["chunk"][-1])
 
 
-def _in_memory(engram: Engram) -> Index:
+def _in_memory(engram: Engram, level: Level) -> Index:
     engram.refresh()
-    segments = [Segment(pack(arrays), f"memory-{n}") for n, (arrays, _) in enumerate(_inverted(engram, 0))]
+    segments = [Segment(pack(arrays), f"memory-{n}") for n, (arrays, _) in enumerate(_inverted(engram, level, 0))]
     return Index(segments, [np.zeros(0, np.int64) for _ in segments], engram.version)
 
 

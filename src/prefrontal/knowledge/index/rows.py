@@ -1,4 +1,4 @@
-"""From the engram's tables to arrays, many passages at a time."""
+"""From the engram's tables to arrays, many passages, or files with all their passages as one, at a time."""
 
 from __future__ import annotations
 
@@ -36,6 +36,66 @@ def passages_after(engram: Engram, last: int, most: int) -> Iterator[dict[str, A
                 "counts": np.frombuffer(b"".join(counts), np.uint8),
                 "flags": np.frombuffer(b"".join(flags), np.uint8),
             }
+
+
+FILE_NONZEROS = 2_000
+"""Non-zeros of a file's sum that are kept (measured: as good as all of them for files of about 30 functions)."""
+
+FILES_AT_A_TIME = 500
+
+FILES_SINCE = "SELECT id FROM file WHERE id > ? AND died IS NULL AND chunks > 0 ORDER BY id"
+
+
+def files_after(engram: Engram, last: int, most: int) -> Iterator[dict[str, Any]]:
+    """Yield the living files with higher numbers than `last` as arrays like those of passages, without terms."""
+    with reading(engram.path):
+        numbers = [number for (number,) in engram.connection.execute(FILES_SINCE, (last,))]
+    for start in range(0, len(numbers), most):
+        parts = [
+            _files(engram, numbers[at : at + FILES_AT_A_TIME])
+            for at in range(start, min(start + most, len(numbers)), FILES_AT_A_TIME)
+        ]
+        yield {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _files(engram: Engram, numbers: list[int]) -> dict[str, Any]:
+    """Sum the passages of each file and keep the largest sums."""
+    marks = ",".join("?" * len(numbers))
+    sql = f"SELECT c.file, v.length, v.indices, v.vals FROM chunk c JOIN vec v ON v.chunk = c.id WHERE c.file IN ({marks})"  # noqa: S608
+    with reading(engram.path):
+        file, length, indices, values = zip(*engram.connection.execute(sql, numbers), strict=True)
+    dim, known = engram.meta.shape.dim, np.array(numbers, np.int64)
+    row = np.searchsorted(known, np.array(file, np.int64))
+    index = np.frombuffer(b"".join(indices), "<u4" if engram.meta.shape.wide else "<u2").astype(np.int64)
+    key = np.repeat(row, [len(one) for one in values]) * dim + index
+    keys, inverse = np.unique(key, return_inverse=True)
+    sums = np.zeros(keys.size, np.int64)
+    np.add.at(sums, inverse, np.frombuffer(b"".join(values), np.int8))
+    rows = keys // dim
+    order = np.lexsort((keys, -np.abs(sums), rows))
+    starts = np.searchsorted(rows, np.arange(known.size))
+    keep = np.sort(order[(np.arange(keys.size) - starts[rows[order]]) < FILE_NONZEROS])
+    keep = keep[sums[keep] != 0]
+    none = np.zeros(0, np.int64)
+    return {
+        "chunk": known,
+        "file": known,
+        "kind": np.full(known.size, KINDS.index("file")),
+        "length": np.bincount(row, np.array(length), known.size).astype(np.int64),
+        "sizes": np.bincount(rows[keep], minlength=known.size),
+        "term_sizes": np.zeros(known.size, np.int64),
+        "indices": keys[keep] % dim,
+        "values": sums[keep],
+        "terms": none,
+        "counts": none,
+        "flags": none,
+    }
+
+
+def files_gone_since(engram: Engram, version: int) -> list[int]:
+    """Return the files that were replaced or removed after `version`."""
+    with reading(engram.path):
+        return [number for (number,) in engram.connection.execute("SELECT id FROM file WHERE died > ?", (version,))]
 
 
 def gone_since(engram: Engram, version: int) -> list[int]:

@@ -22,7 +22,7 @@ ROWS = 65_536
 """Most passages of a segment: row numbers fit 16 bits, and a segment's scores the second-level cache."""
 
 MAGIC = b"PFKSEG01"
-KINDS: tuple[Kind, ...] = ("prose", "code", "table", "data")
+KINDS: tuple[Kind, ...] = ("prose", "code", "table", "data", "file")
 SCALE = 127.0
 """Weight of a value that saturates."""
 

@@ -202,7 +202,7 @@ def _record(writer: Writer, sources: list[Source]) -> None:
 
 
 def _sync(run: _Run, source: Source, *, clock: Clock, workers: int, full: bool, remove: bool = False) -> None:
-    live = {file.path: file for file in run.writer.live() if file.origin == source.root}
+    live = run.writer.stamps(source.root)
     present: set[str] = set()
 
     def wanted() -> Iterator[Found]:
@@ -212,9 +212,7 @@ def _sync(run: _Run, source: Source, *, clock: Clock, workers: int, full: bool, 
                 run.skip(found)
                 continue
             present.add(found.path)
-            file = live.get(found.path)
-            stat = (found.size, found.mtime_ns, found.inode)
-            if file and not full and stat == (file.stat.size, file.stat.mtime_ns, file.stat.inode):
+            if not full and live.get(found.path) == (found.size, found.mtime_ns, found.inode):
                 run.unchanged += 1
             else:
                 yield found

@@ -12,7 +12,7 @@ import numpy as np
 
 from prefrontal.errors import InvalidRequest
 from prefrontal.knowledge.encode import IN_PATH, IN_SYMBOL, IN_TITLE
-from prefrontal.knowledge.index.index import open_index
+from prefrontal.knowledge.index.index import FILES, Index, open_index
 from prefrontal.knowledge.search import documents
 from prefrontal.knowledge.search.candidates import Candidates, find
 from prefrontal.knowledge.search.filters import Filter, masks
@@ -78,6 +78,7 @@ class Searcher:
         self.shape = self.engram.meta.shape
         self.tokenizer = Tokenizer(self.shape.seed)
         self.threshold: float | None = None  # of evidence, once it is known; see `knowledge.evidence`
+        self._files: Index | None = None
         self._masks: tuple[Filter, int, list[Any] | None] | None = None
 
     def __enter__(self) -> Searcher:
@@ -96,20 +97,29 @@ class Searcher:
         if self.engram.refresh() != before:
             self.index = open_index(self.engram)
             self.threshold = None
+            self._files = None
         return self.index.version
 
     def search(
-        self, question: str, *, k: int = 10, where: Filter | None = None, text: bool = True, exact: bool = True
+        self,
+        question: str,
+        *,
+        k: int = 10,
+        where: Filter | None = None,
+        text: bool = True,
+        exact: bool = True,
+        beam: int | None = None,
     ) -> list[Hit]:
         """Return the `k` best passages, the best first; none when nothing but stop words was asked or nothing matches.
 
-        `exact` False leaves the order to the vectors alone. Scores are comparable within one answer only. Raises
+        With `beam` only passages of the that many best files are looked at, files being compared by their sums. `exact` False
+        leaves the order to the vectors alone. Scores are comparable within one answer only. Raises
         InvalidRequest for a `k` outside 1 to 1,000 and for a bad filter.
         """
         if not 1 <= k <= MOST_RESULTS:
             raise InvalidRequest(f"k must lie between 1 and {MOST_RESULTS}, not {k}.", param="k")
         query = understand(question, self.index, self.tokenizer, self.shape)
-        ranked = self._ranked(query, most=max(k, CANDIDATES), where=where, exact=exact)
+        ranked = self._ranked(query, most=max(k, CANDIDATES), masks=self.narrowed(query, where, beam), exact=exact)
         return self.hits(query, ranked, k, text=text)
 
     def evidence(self, question: str, hits: Sequence[Hit]) -> float:
@@ -158,9 +168,30 @@ class Searcher:
             found.append(hit(file, chunk, float(ranked.score[n]), float(ranked.vector[n]), matches(query, ranked, n), body))
         return found
 
-    def _ranked(self, query: Query, *, most: int, where: Filter | None, exact: bool) -> Ranked:
-        found = find(self.index, query.dims, query.weights, most=most, masks=self.allowed(where))
+    def _ranked(self, query: Query, *, most: int, masks: list[Any] | None, exact: bool) -> Ranked:
+        found = find(self.index, query.dims, query.weights, most=most, masks=masks)
         return rank(self.index, query, found) if exact else unranked(found, query)
+
+    def best_files(self, query: Query, most: int) -> list[tuple[int, float]]:
+        """Return the numbers of the files whose sums fit the question best, with their scores, the best first."""
+        if self._files is None or self._files.version != self.index.version:
+            self._files = open_index(self.engram, FILES)
+            if self._files.version != self.index.version:  # somebody wrote meanwhile: both move on together
+                self.index = open_index(self.engram)
+        found = find(self._files, query.dims, query.weights, most=most)
+        numbers = [int(self._files.segments[s].file[r]) for s, r in zip(found.segment.tolist(), found.row.tolist(), strict=True)]
+        return list(zip(numbers, found.score.tolist(), strict=True))
+
+    def narrowed(self, query: Query, where: Filter | None, beam: int | None) -> list[Any] | None:
+        """Return the rows of each segment that pass a filter and lie in the best files; None when all do."""
+        if beam is None:
+            return self.allowed(where)
+        if beam < 1:
+            raise InvalidRequest("beam must be at least 1.", param="beam")
+        files = np.array(sorted(number for number, _ in self.best_files(query, beam)), np.int64)
+        allowed = self.allowed(where)
+        inside = [np.isin(segment.file, files) for segment in self.index.segments]
+        return inside if allowed is None else [a & b for a, b in zip(allowed, inside, strict=True)]
 
     def allowed(self, where: Filter | None) -> list[Any] | None:
         """Return the rows of each segment that pass a filter, remembering those of the last one; None when all pass."""

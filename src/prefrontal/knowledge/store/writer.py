@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -15,7 +15,7 @@ from prefrontal.knowledge.store import schema
 from prefrontal.knowledge.store.engram import Meta, current, pack_vec, read_meta, unpack_vec
 from prefrontal.knowledge.store.lock import WriterLock
 from prefrontal.knowledge.store.nodes import Deltas
-from prefrontal.knowledge.store.rows import FILE_COLUMNS, FileRow, Prepared, Stat, file_row, path_out
+from prefrontal.knowledge.store.rows import FILE_COLUMNS, FileRow, Prepared, Stat, file_row, path_in, path_out
 
 
 class Writer:
@@ -57,10 +57,10 @@ class Writer:
         if isinstance(value, sqlite3.Error):
             raise self._failed(value) from value
 
-    def live(self) -> Iterator[FileRow]:
-        """Yield the files of the current version with the changes gathered so far."""
-        sql = f"SELECT {FILE_COLUMNS} FROM file WHERE died IS NULL"  # noqa: S608 - columns
-        yield from (file_row(row) for row in self._connection.execute(sql))
+    def stamps(self, origin: str) -> dict[str, tuple[int, int, int]]:
+        """Return size, time stamp and inode of the living files of a source, by path."""
+        sql = "SELECT path, size, mtime_ns, inode FROM file WHERE died IS NULL AND origin = ?"
+        return {path_in(path): (size, mtime, inode) for path, size, mtime, inode in self._connection.execute(sql, (origin,))}
 
     def find(self, path: str) -> FileRow | None:
         """Return the living file of that path, or None."""
