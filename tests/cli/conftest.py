@@ -102,6 +102,7 @@ models:
     price: {{input_usd: 1.0, output_usd: 2.0}}
     roles: [coding]
 discovery: {{enabled: false}}
+{"" if "server:" in extra else "server: {port: 0}"}
 {extra}"""
     )
     return file

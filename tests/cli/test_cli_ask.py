@@ -230,3 +230,15 @@ def test_the_summary_says_what_is_not_known() -> None:
         summary(Ending(model="m", effort=0.5, usage=usage, cost_usd=0.1, attempts=2, duration_ms=2000))
         == "m · effort 0.50 · ~3 in + ~4 out tokens · $0.1 · 2 attempts · 2.0 s"
     )
+
+
+def test_a_gateway_that_runs_here_is_pointed_to(run: Run, registry: Path, gateway: Any) -> None:
+    """Asking beside a running gateway loads models a second time: that is said, with what asks the gateway; `--raw` says nothing."""
+    port = gateway.url.rsplit(":", 1)[1]
+    beside = {"PREFRONTAL__SERVER__PORT": port}
+    result = run("ask", SUM, env=beside)
+    assert result.stdout == "17.5% of 2340 is 409.5\n"
+    assert f"A gateway runs at {gateway.url}" in result.stderr
+    assert f"--url {gateway.url}" in result.stderr
+    assert "A gateway runs" not in run("ask", "--raw", SUM, env=beside).stderr
+    assert "A gateway runs" not in run("ask", "--url", gateway.url, SUM).stderr

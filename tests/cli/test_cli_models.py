@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from prefrontal.cli.models import _engine_row
 from prefrontal.testing.gguf import build_rules
 
 Run = Callable[..., Any]
@@ -93,3 +94,12 @@ def test_a_gateway_with_a_key(run: Run, registry: Path, serve: Run, monkeypatch:
     result = run("models", "list", "--url", url, env={"PREFRONTAL_API_KEY": "wrong"})
     assert result.exit_code == 1
     assert "PREFRONTAL_API_KEY" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [("ready", "-"), ("restarting", "killed by SIGKILL"), ("failed", "killed by SIGKILL")]
+)
+def test_an_error_an_engine_has_recovered_from_is_not_shown(state: str, shown: str) -> None:
+    """An engine that serves again is shown as one; how often it was started again stands beside it."""
+    row = _engine_row({"model": "tiny", "state": state, "restarts": 1, "last_error": "killed by SIGKILL"})
+    assert (row[0], row[1], row[6], row[-1]) == ("tiny", state, "1", shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 from prefrontal.cli.logs import JsonLines, Logs, TextLines
-from prefrontal.cli.serve import Greeting
+from prefrontal.cli.serve import Greeting, make_folder
 from prefrontal.config.redact import Redactor
 
 Run = Callable[..., Any]
@@ -30,7 +31,8 @@ def test_the_first_line_is_the_address_and_the_greeting_says_what_was_found(regi
     said = gateway.waits_to_say("Ctrl-C stops")
     assert "1: 1 from the configuration" in said
     assert "prefrontal.yaml" in said
-    assert "(put .gguf files here)" in said
+    assert re.search(r"folder +(.+) \(put \.gguf files here\)", said)
+    assert Path(re.search(r"folder +(.+) \(put", said)[1]).is_dir()  # type: ignore[index]
     assert f'client = OpenAI(base_url="{gateway.url}/v1", api_key="unused")' in said
     assert "a day" not in said
     assert gateway.stop() == 0
@@ -65,6 +67,15 @@ def test_a_taken_port_gives_the_next_in_json_lines(registry: Path, serve: Run) -
     assert f"port {port} is in use" in messages[0]
     assert any(message.startswith("models: 1") for message in messages)
     assert any("stopping" in message for message in messages)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A file in its way costs the folder, not the start."""
+    (tmp_path / "models").write_text("")
+    make_folder(tmp_path / "models")
+    make_folder(tmp_path / "other" / "models")
+    assert (tmp_path / "other" / "models").is_dir()
+    assert "cannot be made: File exists" in caplog.text
 
 
 def test_a_stop_right_after_the_ready_line_is_clean(registry: Path, serve: Run) -> None:

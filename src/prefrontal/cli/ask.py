@@ -15,7 +15,7 @@ from typing import Any, TextIO, get_args
 import msgspec
 
 from prefrontal.cli.answers import Asker, Local, Part, document, summary
-from prefrontal.cli.locate import gateway, url_of
+from prefrontal.cli.locate import gateway, running, url_of
 from prefrontal.cli.screen import DIM, Screen
 from prefrontal.cli.session import Place, opened
 from prefrontal.clock import Clock
@@ -92,14 +92,21 @@ def with_piped(prompt: str, stdin: TextIO) -> str:
 
 
 @asynccontextmanager
-async def asker(place: Place, url: str | None, clock: Clock) -> AsyncIterator[Asker]:
-    """Yield who answers: the gateway that was named, else a Prefrontal in this process."""
+async def asker(place: Place, url: str | None, clock: Clock, screen: Screen | None = None) -> AsyncIterator[Asker]:
+    """Yield who answers: the gateway that was named, else a Prefrontal in this process.
+
+    screen: where to say that a gateway runs here too, which has its models loaded already; None: that is not looked for.
+    """
     if url_of(url, place):
         async with gateway(url, place, clock) as remote:
             yield remote
-    else:
-        async with opened(place) as pf:
-            yield Local(pf)
+        return
+    beside = None if screen is None else await running(place, clock)
+    if beside is not None and screen is not None:
+        screen.note(f"A gateway runs at {beside}; this command works beside it and loads models again.", style=DIM)
+        screen.note(f"To ask the gateway: --url {beside}, or PREFRONTAL_URL={beside}", style=DIM)
+    async with opened(place) as pf:
+        yield Local(pf)
 
 
 async def ask(
@@ -113,7 +120,7 @@ async def ask(
         PrefrontalError: as the request ends.
     """
     messages, options = messages_of(question), options_of(question)
-    async with asker(place, url, clock) as who:
+    async with asker(place, url, clock, None if raw else screen) as who:
         if as_json and not stream:
             screen.json(document(await who.whole(messages, options)))
             return

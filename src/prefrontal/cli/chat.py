@@ -111,7 +111,7 @@ def chat(question: Question, place: Place, screen: Screen, clock: Clock, *, url:
     # input() blocks this thread, so the loop runs one turn at a time: then Ctrl-C reaches input() and not a task
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        who = runner.run(stack.enter_async_context(asker(place, url, clock)))
+        who = runner.run(stack.enter_async_context(asker(place, url, clock, screen)))
         try:
             conversation = Conversation(who, screen, question=question)
             if stdin.isatty():

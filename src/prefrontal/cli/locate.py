@@ -40,11 +40,32 @@ async def gateway(url: str | None, place: Place, clock: Clock) -> AsyncIterator[
         await found.aclose()
 
 
+async def running(place: Place, clock: Clock) -> str | None:
+    """Return the address of the gateway at the configured port of this machine; None where none answers.
+
+    Raises:
+        ConfigError: the configuration that names the port is broken.
+    """
+    server = loaded(place).config.server
+    if not server.port:
+        return None
+    found = Gateway(f"http://{_host(server.host)}:{server.port}", clock=clock)
+    try:
+        return found.url if await found.is_prefrontal() else None
+    finally:
+        await found.aclose()
+
+
+def _host(bound: str) -> str:
+    """Return the host under which this machine reaches what is bound to `bound`."""
+    host = "127.0.0.1" if bound in ("0.0.0.0", "localhost") else bound  # noqa: S104 - compared, not bound
+    return f"[{'::1' if host == '::' else host}]" if ":" in host else host
+
+
 async def _on_this_machine(place: Place, clock: Clock, key: str | None) -> Gateway:
     server = loaded(place).config.server
     known = (*server.admin_keys, *((key,) if key else ()), *server.api_keys)
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "localhost") else server.host  # noqa: S104 - compared, not bound
-    host = f"[{'::1' if host == '::' else host}]" if ":" in host else host
+    host = _host(server.host)
     for port in range(server.port, min(server.port + PORTS_LOOKED_AT, 65536)) if server.port else ():
         found = Gateway(f"http://{host}:{port}", clock=clock, key=known[0] if known else None)
         if await found.is_prefrontal():

@@ -101,7 +101,7 @@ def _origin(model: dict[str, Any]) -> str:
 def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
     loaded_s = engine.get("load_time_s")
     return (
-        engine["model_id"],
+        engine.get("model") or engine.get("model_id") or "-",
         engine["state"],
         str(engine.get("pid") or "-"),
         str(engine.get("port") or "-"),
@@ -109,5 +109,5 @@ def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
         duration(loaded_s * 1000) if loaded_s else "-",
         str(engine.get("restarts", 0)),
         str(engine.get("in_flight", 0)),
-        engine.get("last_error") or "-",
+        (engine.get("last_error") or "-") if engine["state"] != "ready" else "-",  # it has recovered; `restarts` tells
     )

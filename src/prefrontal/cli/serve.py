@@ -17,6 +17,7 @@ from prefrontal.cli.words import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from prefrontal.app.library import Prefrontal
     from prefrontal.contracts.model import ModelCard
@@ -84,22 +85,36 @@ def greeting_of(pf: Prefrontal, url: str) -> Greeting:
     """Return the greeting for what is known now."""
     enabled = pf.registry.enabled
     status = pf.status()
-    from prefrontal.config.load import models_dir
-
     keyed = any(card.origin == "discovered" and not card.self_hosted for card in enabled)
     return Greeting(
         url=url,
         models=dict(Counter(origin_of(card) for card in enabled)),
-        folder=str(models_dir(pf.config, {"PREFRONTAL_HOME": str(pf.home.root)})),
+        folder=str(folder_of(pf)),
         config_file=status.file,
         spend_usd=pf.config.limits.discovered_spend_usd_per_day if keyed else None,
         key_needed=bool(pf.config.server.api_keys or pf.config.server.admin_keys),
         notes=(
             *[f"{note.model}: {note.message}" for note in pf.registry.notes],
             *[f"{problem.path}: {problem.message}" for problem in pf.discovery.findings.files.problems],
-            *[warning.text for warning in status.warnings],
+            # a missing model file is among the registry's notes, which know when it has come
+            *[warning.text for warning in status.warnings if warning.rule != "missing_file"],
         ),
     )
+
+
+def folder_of(pf: Prefrontal) -> Path:
+    """Return the folder people put model files into."""
+    from prefrontal.config.load import models_dir
+
+    return models_dir(pf.config, {"PREFRONTAL_HOME": str(pf.home.root)})
+
+
+def make_folder(folder: Path) -> None:
+    """Make the models folder, so that the greeting's advice can be followed; one that cannot be made is said."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        log.warning("the models folder %s cannot be made: %s", folder, error.strerror)
 
 
 def serve(place: Place, flags: dict[str, Any], screen: Screen) -> None:
@@ -129,6 +144,7 @@ async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs
 
     def greet(pf: Prefrontal, _say: Callable[[str], None]) -> None:
         _configure(pf, logs)
+        make_folder(folder_of(pf))
         pf.holder.listen(lambda _old, _new, _changes: _configure(pf, logs))
         tasks.append(asyncio.get_running_loop().create_task(_greet(pf, said[0], screen), name="greeting"))
 
