@@ -29,6 +29,10 @@ WEATHER = (Tool(name="get_weather", description="Weather of a place"),)
         ("chat_writing", "Hello, how are you today?"),
         ("multilingual", "Quelle est la meilleure façon de cuire un œuf ?"),
         ("multilingual", "Translate this into German: The bridge is closed."),
+        ("multilingual", "Übersetze ins Englische: Guten Tag"),
+        ("multilingual", "Übersetze: The bridge is closed."),
+        ("multilingual", "Traduis en anglais : bonjour"),
+        ("multilingual", "traduci in inglese: ciao"),
         ("summarization", "Summarize in two sentences: " + "The council met and discussed the new bridge at length. " * 12),
         (
             "document_qa",
