@@ -79,6 +79,15 @@ async def test_never_after_a_byte_was_sent(bench: Any, wire: Any) -> None:
     card = bench.thinker("a", wire.step(parts=parts), wire.step(parts=wire.streamed("again")), dialect="openai_effort")
     assert await bench.text(bench.call(card, effort=0.8, max_output_tokens=64)) == ""
     assert len(bench.asked) == 1
+    assert bench.outcomes() == [("a", "ok", "thinking_ate_cap")]
+
+
+async def test_an_answer_cut_at_its_cap_is_no_thinking_that_ate_it(bench: Any, wire: Any) -> None:
+    """A stream that showed words after its thinking is an answer, however short."""
+    parts = wire.streamed("so", finish="length", thinking="hm")
+    card = bench.thinker("a", wire.step(parts=parts), dialect="openai_effort")
+    assert await bench.text(bench.call(card, effort=0.8, max_output_tokens=64)) == "so"
+    assert bench.outcomes() == [("a", "ok", None)]
 
 
 @MODES

@@ -31,7 +31,14 @@ from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.lease import ENGINE_API, Engines, LeasedStream
 from prefrontal.execute.live import LiveStream
-from prefrontal.execute.opening import answer_length, hold_opening, thinking_ate_cap, thinking_ate_cap_chunks, thinks
+from prefrontal.execute.opening import (
+    answer_length,
+    ended_thinking,
+    hold_opening,
+    thinking_ate_cap,
+    thinking_ate_cap_chunks,
+    thinks,
+)
 from prefrontal.execute.relief import Relief, Try
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.ticket import Desk, Ticket
@@ -255,6 +262,8 @@ class Attempter:
             return
         if error is not None:
             _named(error, live.entry.card)
+        elif not left and ended_thinking(live, ticket.call.request):
+            ticket.entry.mark = ThinkingAteCap.code  # what was shown of it cannot be taken back
         usage = self._desk.known_usage(ticket, live.usage, live.characters)
         self._desk.settle(ticket, error=error, cancelled=left, usage=usage)
 

@@ -37,6 +37,7 @@ class LiveStream:
         "entry",
         "held",
         "journal",
+        "shown",
         "usage",
     )
 
@@ -62,6 +63,7 @@ class LiveStream:
         self.ended = False
         self.usage: Usage | None = None
         self.characters = 0
+        self.shown = False  # whether more than thinking has come
 
     async def pull(self) -> list[Chunk]:
         """Read once from the upstream; an empty list with `ended` set is the end. Raises ProviderError."""
@@ -98,6 +100,8 @@ class LiveStream:
                 entry.chunks += 1
                 if entry.first_token_ms is None:
                     entry.first_token_ms = self.journal.elapsed_ms()
+                if not self.shown:
+                    self.shown = bool(chunk.text or chunk.refusal or chunk.tool_calls)
                 self.characters += len(chunk.text) + len(chunk.reasoning) + len(chunk.refusal)
                 for delta in chunk.tool_calls:
                     self.characters += len(delta.arguments)

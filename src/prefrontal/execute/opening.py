@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prefrontal.chat.blocks import Reasoning, Refusal, Text, ToolCall
+from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse, Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.config.schema_service import Opening
@@ -57,6 +58,12 @@ def thinking_ate_cap_chunks(held: list[Chunk], live: LiveStream, may_think: bool
     if not live.ended or not may_think or any(chunk.has_token for chunk in held):
         return False
     return next((chunk.finish_reason for chunk in reversed(held) if chunk.finish_reason), None) == "length"
+
+
+def ended_thinking(live: LiveStream, request: ChatRequest) -> bool:
+    """Return the same of a stream whose thinking was shown as it came: it ended at its cap with nothing else."""
+    only_one = (request.sampling.n or 1) == 1
+    return only_one and bool(live.characters) and not live.shown and live.entry.finish_reason == "length"
 
 
 def answer_length(answer: ChatResponse) -> int:
