@@ -233,7 +233,7 @@ def test_the_summary_says_what_is_not_known() -> None:
 
 
 def test_a_gateway_that_runs_here_is_pointed_to(run: Run, registry: Path, gateway: Any) -> None:
-    """Asking beside a running gateway loads models a second time: that is said, with what asks the gateway; `--raw` says nothing."""
+    """Asking beside a running gateway loads models again: that is said, with what asks the gateway; `--raw` says nothing."""
     port = gateway.url.rsplit(":", 1)[1]
     beside = {"PREFRONTAL__SERVER__PORT": port}
     result = run("ask", SUM, env=beside)

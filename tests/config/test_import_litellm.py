@@ -117,9 +117,22 @@ def test_everything_that_is_lost_is_listed(imported: Imported) -> None:
         "fallbacks: 2 chains became one, claude → local, used after any model",
         "context_window_fallbacks: not needed, `auto` only considers models whose window is large enough",
         "router_settings.redis_host: not carried",
+        "litellm_settings.drop_params: not needed, what a model does not take is always left out here, and reported",
         "litellm_settings.success_callback: not carried",
         "general_settings.database_url: not carried",
     ]
+
+
+def test_one_chain_for_one_model_is_said_to_be_for_all() -> None:
+    """Here a chain follows any model: that is another meaning, also with a single chain."""
+    text = (
+        "model_list:\n- {model_name: a, litellm_params: {model: openai/gpt-5.1, drop_params: true}}\n"
+        "- {model_name: b, litellm_params: {model: openai/gpt-5.1}}\nlitellm_settings: {fallbacks: [{a: [b]}], json_logs: true}\n"
+    )
+    notes = import_litellm(text, file="litellm.yaml").notes
+    assert "fallbacks: the chain of a became one for all, b, used after any model" in notes
+    assert any(note.startswith("model_list[0]: drop_params: not needed") for note in notes)
+    assert any(note.startswith("litellm_settings.json_logs: not carried, `logging.format: json`") for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.config.import_litellm_settings import carry_settings, expand_environ, reference
+from prefrontal.config.import_litellm_settings import IMPLIED, carry_settings, expand_environ, reference
 from prefrontal.config.yaml_source import parse_yaml
 
 PROFILES = {
@@ -135,6 +135,8 @@ class _Entry:
         self._secrets(profile)
         self._limits()
         self._facts()
+        if "drop_params" in self._params:
+            self._note(f"drop_params: {IMPLIED['drop_params']}")
         for name in (*self._params, *(f"model_info.{name}" for name in self._info)):
             if name.removeprefix("model_info.") not in _SILENT:
                 self._note(f"{name} not carried")

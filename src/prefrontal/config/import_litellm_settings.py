@@ -14,7 +14,12 @@ _STRATEGIES = {
     "cost-based-routing": "cheapest",
 }
 _DUMMY_KEYS = {"none", "empty", "dummy", "anything", "not-needed", "no-key", "sk-no-key-required", "fake-key", ""}
-_ALWAYS = {"drop_params", "set_verbose", "json_logs"}  # what a model does not take is always dropped here, and reported
+IMPLIED = {
+    "drop_params": "not needed, what a model does not take is always left out here, and reported",
+    "set_verbose": "not carried, `logging.level: debug` says more",
+    "json_logs": "not carried, `logging.format: json` is the same",
+}
+"""What is said of settings whose effect is had by other means."""
 
 
 def carry_settings(raw: Mapping[str, Any], config: dict[str, Any], groups: Mapping[str, list[str]], notes: list[str]) -> None:
@@ -27,7 +32,7 @@ def carry_settings(raw: Mapping[str, Any], config: dict[str, Any], groups: Mappi
     _limits(router, proxy, config)
     _keys(general, config, notes)
     for name, block in (("router_settings", router), ("litellm_settings", proxy), ("general_settings", general)):
-        notes += [f"{name}.{key}: not carried" for key in block if key not in _ALWAYS]
+        notes += [f"{name}.{key}: {IMPLIED.get(key, 'not carried')}" for key in block]
     known = {"model_list", "router_settings", "litellm_settings", "general_settings"}
     notes += [f"{key}: not carried" for key in raw if key not in known]
 
@@ -72,8 +77,9 @@ def _fallbacks(
         chain += [model for model in groups.get(name, []) if model not in chain]
     if chain:
         config.setdefault("routing", {})["fallback"] = chain
-    if len(pairs) > 1:
-        notes.append(f"fallbacks: {len(pairs)} chains became one, {' → '.join(chain)}, used after any model")
+    if chain and pairs:
+        became = f"{len(pairs)} chains became one" if len(pairs) > 1 else f"the chain of {pairs[0][0]} became one for all"
+        notes.append(f"fallbacks: {became}, {' → '.join(chain)}, used after any model")
     by_window = [block.pop("context_window_fallbacks", None) for block in (router, proxy)]
     if any(by_window):
         notes.append("context_window_fallbacks: not needed, `auto` only considers models whose window is large enough")
