@@ -89,7 +89,9 @@ class Treasury:
             wanted[sheet] = wanted.get(sheet, frozenset()) | {budget.of}
         async with self._opening:
             for sheet in set(wanted) | set(self._counted):
-                if self._counted.get(sheet) != wanted.get(sheet):  # until now, others than these were counted
+                if sheet not in wanted and sheet[0] != "key":
+                    self._books.pop(sheet, None)
+                elif self._counted.get(sheet) != wanted.get(sheet):  # until now, others than these were counted
                     await self._add_up(*sheet)
             self._counted = wanted
         self.rules = rules

@@ -146,16 +146,18 @@ class Writer:
     def submit(self, ops: list[Op], done: Done) -> None:
         """Write statements at once, in order, and call `done(error)` from the writer's thread when they are committed.
 
-        After an error they stay, before all that comes later, and are tried again; `done` is not called a second time.
+        After an error, or while the disk cannot be written, `done` hears of it at once; the statements stay in their place
+        and are tried again.
         """
         with self._wake:
+            problem = "the ledger is not open" if self._ended else self.problem
             if not self._ended:
                 self._ops += ops
-                self._ops_done.append(done)
                 self._wake.notify()
-                return
-        log.error("%d statements came after the ledger was closed and are lost", len(ops))
-        done("the ledger is not open")
+            if problem is None:
+                self._ops_done.append(done)
+        if problem is not None:
+            done(problem)
 
     def find(self, record_id: str) -> Waiting | None:
         """Return the newest version of a record that is not on disk yet."""
@@ -304,8 +306,8 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         self._trouble(str(error) if isinstance(error, sqlite3.Error | OSError) else f"{type(error).__name__}: {error}")
         with self._wake:
-            waiters = [*[done for _, done in self._waiters], *self._ops_writing_done]
-            self._waiters, self._ops_writing_done = [], []
+            waiters = [*[done for _, done in self._waiters], *self._ops_writing_done, *self._ops_done]
+            self._waiters, self._ops_writing_done, self._ops_done = [], [], []
             if self._stopping:
                 self._stop_failures += 1
                 self._drop_content()
