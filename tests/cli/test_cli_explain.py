@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,10 @@ def test_it_says_who_would_answer_and_why(run: Run, registry: Path, upstream: Mo
     text = result.stdout
     assert "answered by  the model parrot" in text
     assert "chat writing" in text
-    for heading in ("Effort is the product of", "Why", "Candidates"):
+    for heading in ("Why", "Candidates"):
         assert f"\n{heading}\n" in text
+    assert re.search(r"^  effort: 0\.\d\d of 1: complexity 0\.\d\d$", text, re.MULTILINE)
+    assert "product of" not in text  # a table of one row says nothing that the reason does not
     assert "parrot" in text.split("Candidates")[1]
     assert "chosen" in text.split("Candidates")[1]
     assert upstream.requests == []

@@ -29,6 +29,7 @@ def show_explanation(found: dict[str, Any], screen: Screen) -> None:
     if model:
         rows += [
             ("effort", _effort(effort)),
+            ("sent for it", _sent(found.get("effort_sent") or {})),
             ("policy", f"{found.get('policy')}, channel {found.get('channel')}"),
             ("then", ", ".join(found.get("fallbacks") or ()) or "no other model would be tried"),
             ("estimate", _estimate(found.get("estimate") or {})),  # a named model is not estimated
@@ -71,8 +72,19 @@ def _effort(effort: dict[str, Any]) -> str:
     return f"{shown}, {'as you asked' if origin == 'caller' else computed if origin == 'policy' else origin}"
 
 
+def _sent(told: dict[str, Any]) -> str:
+    """Return what the model would be told of the effort; nothing to say of a gateway that does not say."""
+    if not told:
+        return ""
+    words = [f"{name}={value}" for name, value in (told.get("fields") or {}).items()]
+    if told.get("suffix"):
+        words.append(f"'{told['suffix']}' behind the prompt")
+    notes = " ".join(note["reason"] for note in told.get("notes") or ())
+    return " ".join(filter(None, [", ".join(words) or "nothing.", notes]))
+
+
 def _show_factors(factors: Any, screen: Screen) -> None:
-    if factors:
+    if len(factors) > 1:  # a single one is told by the reason
         screen.line("\nEffort is the product of")
         screen.table(
             ("factor", "value", "because"),

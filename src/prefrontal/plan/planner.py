@@ -58,7 +58,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
             effort_reason,
             fallback_reason,
         ),
-        candidates=candidates(ranking, lead),
+        candidates=candidates(ranking, lead, inputs),
         degraded=degraded(inputs, first, dearer),
     )
 

@@ -31,7 +31,7 @@ UNKNOWN = float("inf")
 
 def capability_match(eligible: Sequence[ModelCard], inputs: PlanInputs) -> list[Scored]:
     """Rank by strengths, weaknesses, quality, cost, latency, load and priority."""
-    return best_first(scores(eligible, inputs))
+    return best_first(scores(eligible, inputs), inputs)
 
 
 def primary_with_fallback(eligible: Sequence[ModelCard], inputs: PlanInputs) -> list[Scored]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 
@@ -11,6 +12,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.runtime import ModelRuntime
 from prefrontal.plan.cost import MILLION, rates
 from prefrontal.plan.inputs import PlanInputs
+from prefrontal.plan.ties import tie_key
 
 WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "balanced": {"quality": 0.30, "fit": 0.25, "cost": 0.20, "latency": 0.15, "load": 0.10},
@@ -166,6 +168,10 @@ def score(card: ModelCard, inputs: PlanInputs) -> Scored:
     return scores((card,), inputs)[0]
 
 
-def best_first(scored: Iterable[Scored]) -> list[Scored]:
-    """Return them by falling score; equal scores by name, so that a plan is the same every time."""
-    return sorted(scored, key=lambda s: (-s.score, s.model))
+def best_first(scored: Iterable[Scored], inputs: PlanInputs) -> list[Scored]:
+    """Return them by falling score; equal scores by what `tie_key` knows, names last, so that a plan is the same every time."""
+    found = sorted(scored, key=lambda s: (-s.score, s.model))
+    if any(one.score == two.score for one, two in itertools.pairwise(found)):
+        prefer = inputs.prefer
+        found.sort(key=lambda s: (-s.score, tie_key(inputs.cards[s.model], prefer)))
+    return found

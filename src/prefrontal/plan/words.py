@@ -9,6 +9,7 @@ from prefrontal.plan.inputs import PlanInputs
 from prefrontal.plan.musts import required_by
 from prefrontal.plan.ranking import Ranking
 from prefrontal.plan.scores import Scored, weigh
+from prefrontal.plan.ties import tie_reason
 
 BEHIND: Mapping[str, str] = {
     "quality": "its answers are thought less good",
@@ -30,11 +31,11 @@ TELLING = 0.0005
 """A weighted difference below this explains nothing (assumed: it rounds to nothing)."""
 
 
-def candidates(ranking: Ranking, lead: Lead) -> tuple[Candidate, ...]:
+def candidates(ranking: Ranking, lead: Lead, inputs: PlanInputs) -> tuple[Candidate, ...]:
     """Return every model, the best first, with its score and why it lost; the best, whose `lead` it is, has no such reason."""
     best = ranking.ranked[0]
     listed = [_candidate(best, None)]
-    listed.extend([_candidate(other, _lost(best, other, lead, ranking.put_first)) for other in ranking.ranked[1:]])
+    listed.extend([_candidate(other, _lost(best, other, lead, ranking.put_first, inputs)) for other in ranking.ranked[1:]])
     listed.extend([Candidate(model=name, score=0.0, eligible=False, lost=why) for name, why in ranking.ruled_out])
     return tuple(listed)
 
@@ -47,7 +48,7 @@ def _candidate(scored: Scored, lost: str | None) -> Candidate:
     return Candidate(model=scored.model, score=round(scored.score, 3), eligible=True, lost=lost, parts=parts)
 
 
-def _lost(best: Scored, other: Scored, lead: Lead, put_first: str | None) -> str:
+def _lost(best: Scored, other: Scored, lead: Lead, put_first: str | None, inputs: PlanInputs) -> str:
     """Return the sentence that says why `other` is not the first; `lead` is the best's parts with weights and phrases."""
     ours, theirs = told_apart(best.score, other.score)
     if put_first is not None and other.score >= best.score:
@@ -55,9 +56,11 @@ def _lost(best: Scored, other: Scored, lead: Lead, put_first: str | None) -> str
     if best.note and other.note:
         return f"it has {other.note}; '{best.model}' has {best.note}"
     if other.score == best.score:
-        return f"it scores {theirs} like '{best.model}', which comes first by its name"
+        why = tie_reason(inputs.cards[best.model], inputs.cards[other.model], inputs.prefer)
+        return f"it scores {theirs} like '{best.model}', which comes first: {why}"
     behind = _behind(other, lead)
-    return f"it scores {theirs}, '{best.model}' {ours}{behind}"
+    cold = inputs.condition(other.model).ready is False and inputs.condition(best.model).ready is not False
+    return f"it scores {theirs}, '{best.model}' {ours}{behind}{'; it would have to be loaded first' if cold else ''}"
 
 
 def lead_of(best: Scored, inputs: PlanInputs) -> Lead:
@@ -101,6 +104,9 @@ def why_first(ranking: Ranking, inputs: PlanInputs, lead: Lead) -> str:
         return f"'{first.model}' comes first of {len(ranked)} models: it has {first.note}"
     second = max(ranked[1:], key=lambda scored: scored.score)
     ours, theirs = told_apart(first.score, second.score)
+    if first.score == second.score:
+        why = tie_reason(inputs.cards[first.model], inputs.cards[second.model], inputs.prefer)
+        return f"'{first.model}' comes first of {len(ranked)} models with {ours}, as much as '{second.model}' has: {why}"
     behind = _behind(second, lead)
     return (
         f"'{first.model}' scores best of {len(ranked)} models with {ours} (preference: {inputs.prefer}); "
