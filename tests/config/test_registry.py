@@ -250,3 +250,21 @@ def test_a_model_whose_file_is_missing_is_out_of_service_with_a_note(sources: So
         built.require("gone")
     assert "no such file: /models/gone.gguf" in (refused.value.hint or "")
     assert "models pull OWNER/REPO:gone.gguf" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("raw", "watched"),
+    [
+        ({}, True),
+        ({"models": {"m": {"profile": "vllm"}}}, False),
+        ({"models": {"m": {"profile": "vllm"}}, "discovery": {"enabled": True}}, True),
+        ({"discovery": {"enabled": False}}, False),
+    ],
+)
+def test_an_unknown_name_says_how_long_a_new_file_takes(sources: Sources, raw: dict[str, object], watched: bool) -> None:
+    """Who has just dropped a file into the folder is told to wait, and only where the folder is looked at."""
+    with pytest.raises(UnknownModel) as refused:
+        registry(sources, raw).require("never-heard-of")
+    hint = refused.value.hint or ""
+    assert "`prefrontal models list`" in hint
+    assert ("within about 5 seconds" in hint) is watched

@@ -17,6 +17,11 @@ from prefrontal.errors import UnknownModel
 from prefrontal.providers.base import Found
 
 
+LISTED = "GET /v1/models, or `prefrontal models list`, lists what there is."
+FOLDER = " A file put into the models folder is found within about 5 seconds."
+"""Two looks of two seconds each (`FOLDER_LOOK_S` of discovery), and reading its header."""
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """Something people should hear about one model at start: why it is out of service, or that another entry hides it."""
 
@@ -28,7 +33,8 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     """The models of one generation. Immutable.
 
     cards: by id, also disabled ones. roles: role → ids of enabled models, best first. by_tag: tag → ids of enabled models.
-    aliases: wire names that mean exactly one model. hash: of the configuration it was built from.
+    aliases: wire names that mean exactly one model. hash: of the configuration it was built from. watches_folder: a file put
+    into the models folder becomes a model by itself.
     """
 
     cards: dict[str, ModelCard]
@@ -37,6 +43,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
     notes: tuple[Note, ...] = ()
     hash: str = ""
+    watches_folder: bool = False
 
     @property
     def enabled(self) -> tuple[ModelCard, ...]:
@@ -61,7 +68,9 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
             return card
         close = self.nearest(name)
         note = next((note.message for note in self.notes if note.model == name), None)
-        hint = f"Did you mean {' or '.join(close)}?" if close else "GET /v1/models lists what there is."
+        hint = f"Did you mean {' or '.join(close)}?" if close else LISTED
+        if self.watches_folder:
+            hint += FOLDER
         if name in self.cards:
             hint = f"It is configured but {note or 'disabled'}."
         raise UnknownModel(f"There is no model `{name}`.", param="model", hint=hint, details={"nearest": close})
@@ -75,6 +84,7 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
             aliases={alias: name for alias, name in self.aliases.items() if name in models},
             notes=tuple([note for note in self.notes if note.model in models]),
             hash=self.hash,
+            watches_folder=self.watches_folder,
         )
 
     def roles_of(self, model: str) -> tuple[str, ...]:
@@ -128,6 +138,7 @@ def build_registry(
         aliases=_aliases(cards.values()),
         notes=tuple(notes),
         hash=config_hash(config),
+        watches_folder=not config.models if config.discovery.enabled is None else config.discovery.enabled,
     )
 
 
