@@ -16,7 +16,6 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.errors import UnknownModel
 from prefrontal.providers.base import Found
 
-
 LISTED = "GET /v1/models, or `prefrontal models list`, lists what there is."
 FOLDER = " A file put into the models folder is found within about 5 seconds."
 """Two looks of two seconds each (`FOLDER_LOOK_S` of discovery), and reading its header."""
