@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from prefrontal.clock import SystemClock
 from prefrontal.knowledge.ingest.corpus import Fields
 from prefrontal.knowledge.ingest.run import ingest, ingest_corpus, update
 from prefrontal.knowledge.ingest.walk import Source
+from prefrontal.knowledge.search.query import understand
 from prefrontal.knowledge.search.searcher import Searcher
 from prefrontal.knowledge.shape import Shape
 from prefrontal.knowledge.store.engram import create
@@ -285,9 +287,45 @@ def one_change(files: int, room: Path) -> None:
         print(f"| {name}, one changed file of {files} | {statistics.median(walls):.0f} | {percentile(walls, 0.95):.0f} |")
 
 
+def beam(folder: Path, room: Path) -> None:
+    """Passages found through the best files only, against all passages; the set must name each document's file."""
+    queries, relevant = load(folder)
+    files: dict[str, list[tuple[str, str]]] = {}
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as stream:
+        for line in stream:
+            row = json.loads(line)
+            files.setdefault(row["path"], []).append((row["_id"], textwrap.dedent(row["text"])))
+    spans: dict[str, list[tuple[int, str]]] = {}
+    for path, documents in files.items():
+        data = b""
+        for name, text in documents:
+            spans.setdefault(path, []).append((len(data), name))
+            data += text.strip("\n").encode() + b"\n\n\n"
+        place = room / "files" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+    engram = room / "beam.engram"
+    create(engram, clock=CLOCK)
+    ingest(engram, [Source(root=str(room / "files"))], clock=CLOCK)
+    with Searcher(engram) as searcher:
+        sizes = {file.path: file.chunks for file in searcher.engram.files()}
+        for width in (None, 1, 3, 5, 10, 20):
+            scores, share = [], []
+            for query in queries:
+                hits = searcher.search(query["text"], k=40, text=False, beam=width)
+                names = [next(n for start, n in reversed(spans[h.path]) if start <= h.byte_start) for h in hits]
+                scores.append(ndcg(list(dict.fromkeys(names)), relevant[query["_id"]]))
+                if width:
+                    asked = understand(query["text"], searcher.index, searcher.tokenizer, searcher.shape)
+                    best = searcher.engram.files_by_id(number for number, _ in searcher.best_files(asked, width))
+                    share.append(sum(sizes[file.path] for file in best.values()) / searcher.index.count)
+            looked = f"{100 * statistics.mean(share):.1f} %" if share else "100 %"
+            print(f"| {width or 'flat'} | {statistics.mean(scores):.4f} | {looked} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "speed", "update"])
+    parser.add_argument("what", choices=["quality", "speed", "update", "beam"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--chunks", type=int, action="append")
     parser.add_argument("--files", type=int, default=10_000)
@@ -298,6 +336,8 @@ def main() -> None:
         quality(options.data, peers=options.peers)
         return
     with tempfile.TemporaryDirectory(dir=options.room) as room:
+        if options.what == "beam":
+            beam(options.data, Path(room))
         if options.what == "update":
             one_change(options.files, Path(room))
         for chunks in (options.chunks or [10_000]) if options.what == "speed" else []:

@@ -114,6 +114,19 @@ def test_a_question_of_ten_thousand_words_is_answered(make: Make) -> None:
     assert all(math.isfinite(hit.score) for hit in hits)
 
 
+@pytest.mark.parametrize("dim", [10_000, 100_000])
+def test_other_dimensions_work_alike(make: Make, clock: FakeClock, dim: int) -> None:
+    """Wide and narrow vectors find the same passages, also through files, and take updates."""
+    path = make(HERE / "corpus", shape=Shape(dim=dim, nonzeros=120))
+    ingest_bytes(path, "n.txt", b"the heron stands", clock=clock)
+    with Searcher(path) as searcher:
+        assert searcher.search("slamming check valve", k=1, beam=2)[0].path == "guide/valves.md"
+        assert searcher.search("heron", k=1)[0].path == "n.txt"
+    ingest_bytes(path, "n.txt", b"nothing of the kind", clock=clock)
+    with Searcher(path) as searcher:
+        assert searcher.search("heron") == []
+
+
 @pytest.mark.parametrize("k", [0, -1, 1_001])
 def test_k_out_of_range_is_refused(make: Make, k: int) -> None:
     """A bad number of results is a client error."""

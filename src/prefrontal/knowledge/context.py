@@ -209,5 +209,5 @@ def _citation(number: int, score: float, shelf: Shelf, file: FileRow, chunks: li
         version=file.born,
         sha256=hashlib.sha256(data).hexdigest(),
         score=round(score, 6),
-        text=data.decode(file.encoding or "utf-8", "replace"),
+        text=file.decode(data),
     )

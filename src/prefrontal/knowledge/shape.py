@@ -67,6 +67,12 @@ class Constants(msgspec.Struct, frozen=True, kw_only=True):
     table_length: float = 60.0
     node_length: float = 600.0
 
+    def checked(self) -> Constants:
+        """Return itself. Raises InvalidRequest when a figure is not finite and positive, or `b` is above 1."""
+        if not all(0.0 < float(value) < 1e9 for value in msgspec.structs.astuple(self)) or self.b > 1.0:
+            raise InvalidRequest("The constants of a vector must be finite and positive.", param="constants")
+        return self
+
     def length(self, kind: Kind) -> float:
         """Return the usual number of words of a chunk of that kind."""
         return {"prose": self.prose_length, "code": self.code_length, "file": self.node_length}.get(kind, self.table_length)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from prefrontal.errors import StoreError
 from prefrontal.knowledge.index.segment import KINDS
 from prefrontal.knowledge.store.engram import Engram, reading
 
@@ -23,6 +24,11 @@ def passages_after(engram: Engram, last: int, most: int) -> Iterator[dict[str, A
         cursor = engram.connection.execute(SINCE, (last,))
         while rows := cursor.fetchmany(most):
             chunk, file, kind, length, indices, values, terms, counts, flags = zip(*rows, strict=True)
+            check(engram, length, indices, values, chunk=chunk, file=file)
+            if not all(isinstance(some, bytes) for some in (*terms, *counts, *flags)) or any(
+                not len(t) == 4 * len(c) == 4 * len(f) for t, c, f in zip(terms, counts, flags, strict=True)
+            ):
+                raise StoreError(f"The engram {engram.path.name} is damaged: the terms of a passage are malformed.")
             yield {
                 "chunk": np.array(chunk, np.int64),
                 "file": np.array(file, np.int64),
@@ -63,7 +69,9 @@ def _files(engram: Engram, numbers: list[int]) -> dict[str, Any]:
     marks = ",".join("?" * len(numbers))
     sql = f"SELECT c.file, v.length, v.indices, v.vals FROM chunk c JOIN vec v ON v.chunk = c.id WHERE c.file IN ({marks})"  # noqa: S608
     with reading(engram.path):
-        file, length, indices, values = zip(*engram.connection.execute(sql, numbers), strict=True)
+        rows = engram.connection.execute(sql, numbers).fetchall()
+    file, length, indices, values = zip(*rows, strict=True) if rows else ((), (), (), ())
+    check(engram, length, indices, values, file=file)
     dim, known = engram.meta.shape.dim, np.array(numbers, np.int64)
     row = np.searchsorted(known, np.array(file, np.int64))
     index = np.frombuffer(b"".join(indices), "<u4" if engram.meta.shape.wide else "<u2").astype(np.int64)
@@ -96,6 +104,19 @@ def files_gone_since(engram: Engram, version: int) -> list[int]:
     """Return the files that were replaced or removed after `version`."""
     with reading(engram.path):
         return [number for (number,) in engram.connection.execute("SELECT id FROM file WHERE died > ?", (version,))]
+
+
+def check(engram: Engram, length: Any, indices: Any, values: Any, **numbers: Any) -> None:
+    """Raise StoreError unless the columns hold vectors: an engram from elsewhere may hold anything."""
+    width, dim = 4 if engram.meta.shape.wide else 2, engram.meta.shape.dim
+    sound = (
+        all(isinstance(one, bytes) for one in (*indices, *values))
+        and all(isinstance(n, int) and 0 <= n < 1 << 62 for column in (length, *numbers.values()) for n in column)
+        and all(len(i) == width * len(v) for i, v in zip(indices, values, strict=True))
+        and all(not i or int(np.frombuffer(i, f"<u{width}").max()) < dim for i in (indices if dim != 1 << 16 else ()))
+    )
+    if not sound:
+        raise StoreError(f"The engram {engram.path.name} is damaged: the vector of a passage is malformed.")
 
 
 def gone_since(engram: Engram, version: int) -> list[int]:

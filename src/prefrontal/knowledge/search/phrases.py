@@ -125,10 +125,7 @@ def _catch_up(connection: sqlite3.Connection, engram: Engram) -> None:
                 continue
             newest = max(newest, file.id)
             data = engram.content(file)
-            texts = [
-                (c.id, data[c.byte_start : c.byte_end].decode(file.encoding or "utf-8", "replace"))
-                for c in engram.chunks(file.id)
-            ]
+            texts = [(c.id, file.decode(data[c.byte_start : c.byte_end])) for c in engram.chunks(file.id)]
             connection.executemany("INSERT INTO body (rowid, text) VALUES (?, ?)", texts)
         connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", [("uid", engram.meta.uid), ("file", str(newest))])
         connection.execute("COMMIT")

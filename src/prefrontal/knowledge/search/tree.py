@@ -42,6 +42,8 @@ def places(searcher: Searcher, question: str, *, k: int = 10) -> list[Place]:
 
 def score(searcher: Searcher, query: Query, node: Node) -> float:
     """Return the dot product of a question with a folder's saturated, length-normalised sum."""
+    if not node.total.indices.size:
+        return 0.0
     at = np.minimum(np.searchsorted(node.total.indices, query.dims), node.total.indices.size - 1)
     here = node.total.indices[at] == query.dims
     values = node.total.values[at][here].astype(np.float64)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from prefrontal.clock import Chance, Clock
-from prefrontal.errors import Conflict, InvariantBroken, NotFound, StoreError
+from prefrontal.errors import Conflict, InvalidRequest, InvariantBroken, NotFound, StoreError
 from prefrontal.knowledge.encode import Encoded
 from prefrontal.knowledge.shape import FORMAT, TOKENIZER, Constants, Shape
 from prefrontal.knowledge.store import nodes, schema
@@ -23,9 +23,11 @@ from prefrontal.knowledge.store.rows import (
     ChunkRow,
     FileRow,
     chunk_row,
+    expect,
     file_row,
     path_out,
     unpack,
+    whole,
 )
 from prefrontal.knowledge.tokens import stemmer_mark
 
@@ -131,6 +133,8 @@ class Engram:
         """Return the oldest version that can still be read; 0 when nothing was ever cleared up."""
         with reading(self.path):
             row = self.connection.execute("SELECT value FROM meta WHERE key = 'floor'").fetchone()
+        if row and not row[0].isdecimal():
+            raise StoreError(f"The engram {self.path} is damaged: its oldest version is not a number.")
         return int(row[0]) if row else 0
 
     def file(self, path: str, *, version: int | None = None) -> FileRow:
@@ -186,7 +190,7 @@ class Engram:
 
     def text(self, file: FileRow, chunk: ChunkRow) -> str:
         """Return a passage as text."""
-        return self.content(file, chunk.byte_start, chunk.byte_end).decode(file.encoding or "utf-8", "replace")
+        return file.decode(self.content(file, chunk.byte_start, chunk.byte_end))
 
     def node(self, path: str = "") -> nodes.Node | None:
         """Return the accumulator of a directory at the version seen; None when nothing lies below it."""
@@ -202,7 +206,10 @@ class Engram:
         """Return all committed versions up to the one seen, the oldest first."""
         with reading(self.path):
             rows = self.connection.execute("SELECT number, at, kind, run, added, changed, removed FROM version ORDER BY number")
-            return [Version(**dict(zip(Version.__struct_fields__, row, strict=True))) for row in rows]
+            try:
+                return [msgspec.convert(dict(zip(Version.__struct_fields__, row, strict=True)), Version) for row in rows]
+            except msgspec.ValidationError as error:
+                raise StoreError(f"The engram {self.path} is damaged: a version is malformed: {error}.") from error
 
     def _by_id(self, columns: str, table: str, numbers: Iterable[int], *, key: str = "id") -> Iterator[tuple[Any, ...]]:
         wanted = list(dict.fromkeys(int(number) for number in numbers))
@@ -236,7 +243,8 @@ def read_meta(connection: sqlite3.Connection, path: Path) -> Meta:
             raise StoreError(f"The engram {path} is damaged: it does not say what it is.")
         meta = msgspec.json.decode(row[0], type=Meta)
         meta.shape.checked()
-    except (sqlite3.Error, msgspec.MsgspecError) as error:
+        meta.constants.checked()
+    except (sqlite3.Error, msgspec.MsgspecError, InvalidRequest, TypeError) as error:
         raise StoreError(f"The engram {path} is damaged: {error}.") from error
     if meta.tokenizer != TOKENIZER or meta.stemmer != stemmer_mark():
         raise StoreError(
@@ -270,6 +278,10 @@ def pack_vec(one: Encoded) -> tuple[int, bytes, bytes, bytes, bytes, bytes]:
 def unpack_vec(row: tuple[Any, ...], *, wide: bool) -> Encoded:
     """Return what `pack_vec` packed."""
     length, indices, values, terms, counts, flags = row
+    whole("vector", length)
+    expect("vector", bytes, indices, values, terms, counts, flags)
+    if len(indices) != (4 if wide else 2) * len(values) or not len(terms) == 4 * len(counts) == 4 * len(flags):
+        raise StoreError("The engram is damaged: the vector of a passage is malformed.")
     return Encoded(
         indices=np.frombuffer(indices, "<u4" if wide else "<u2"),
         values=np.frombuffer(values, np.int8),

@@ -12,9 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from prefrontal.errors import StoreError
 from prefrontal.knowledge.algebra import SparseVector, bundle, vector
 from prefrontal.knowledge.encode import Encoded
-from prefrontal.knowledge.store.rows import parents, path_in, path_out
+from prefrontal.knowledge.store.rows import expect, parents, path_in, path_out, whole
+
+WIDTHS = ("<i1", "<i2", "<i4", "<i8")
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,8 @@ class Deltas:
     def _sum(self, folder: str, found: list[tuple[Encoded, int]]) -> Node:
         indices = np.concatenate([one.indices for one, _ in found]).astype(np.int64)
         values = np.concatenate([one.values.astype(np.int64) * sign for one, sign in found])
+        if indices.size and int(indices.max()) >= self._dim:
+            raise StoreError("The engram is damaged: the vector of a passage is malformed.")
         total = np.zeros(self._dim, np.int64)
         np.add.at(total, indices, values)
         where = np.flatnonzero(total)
@@ -82,7 +87,7 @@ def every(connection: sqlite3.Connection, dim: int) -> list[Node]:
 def pack(total: SparseVector) -> tuple[str, bytes]:
     """Return layout and bytes of a sum: the narrowest integers that hold it, sparse or dense, whichever is smaller."""
     most = int(np.abs(total.values).max()) if total.values.size else 0
-    kind = next(k for k in ("<i1", "<i2", "<i4", "<i8") if most <= np.iinfo(k).max)
+    kind = next(k for k in WIDTHS if most <= np.iinfo(k).max)
     width = int(kind[-1])
     if total.indices.size * (4 + width) < total.dim * width:
         return f"sparse {kind}", total.indices.astype("<u4").tobytes() + total.values.astype(kind).tobytes()
@@ -91,18 +96,27 @@ def pack(total: SparseVector) -> tuple[str, bytes]:
 
 def unpack_sum(layout: str, data: bytes, dim: int) -> SparseVector:
     """Return the sum that `pack` made."""
-    shape, kind = layout.split(" ")
+    expect("sum", str, layout)
+    expect("sum", bytes, data)
+    shape, _, kind = layout.partition(" ")
+    if shape not in ("dense", "sparse") or kind not in WIDTHS or len(data) % (int(kind[-1]) + 4 * (shape == "sparse")):
+        raise StoreError("The engram is damaged: a sum has an unknown layout.")
+    if shape == "dense" and len(data) != dim * int(kind[-1]):
+        raise StoreError("The engram is damaged: a sum has another size than its vectors.")
     if shape == "dense":
         values = np.frombuffer(data, kind).astype(np.int64)
         where = np.flatnonzero(values)
         return SparseVector(dim=dim, indices=where, values=values[where])
     count = len(data) // (4 + int(kind[-1]))
     indices = np.frombuffer(data, "<u4", count).astype(np.int64)
+    if count and (int(indices[-1]) >= dim or bool((np.diff(indices) <= 0).any())):
+        raise StoreError("The engram is damaged: the indices of a sum do not rise.")
     return SparseVector(dim=dim, indices=indices, values=np.frombuffer(data, kind, count, 4 * count).astype(np.int64))
 
 
 def _node(path: str, row: Any, dim: int) -> Node:
     chunks, length, layout, data = row
+    whole("sum", chunks, length)
     return Node(path=path, chunks=chunks, length=length, total=unpack_sum(layout, data, dim))
 
 

@@ -52,6 +52,13 @@ class FileRow(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     chunks: int
 
+    def decode(self, data: bytes) -> str:
+        """Return bytes of the file as text, what cannot be read replaced."""
+        try:
+            return data.decode(self.encoding or "utf-8", "replace")
+        except (LookupError, ValueError):
+            return data.decode("utf-8", "replace")
+
 
 class ChunkRow(msgspec.Struct, frozen=True, kw_only=True):
     """Where a passage stands."""
@@ -114,8 +121,10 @@ def _part(plain: bytes) -> Part:
 
 def unpack(sha256: bytes, size: int, codec: int, data: bytes) -> bytes:
     """Return the plain bytes. Raises StoreError when they are not what the hash says, without unpacking more than `size`."""
+    expect("stored part", bytes, sha256, data)
+    whole("stored part", size, codec)
     if codec == PLAIN:
-        plain = bytes(data)
+        plain = data
     elif codec == ZLIB and 0 <= size <= PART_BYTES:
         unpacker = zlib.decompressobj()
         try:
@@ -157,8 +166,13 @@ CHUNK_COLUMNS = "id, file, ordinal, byte_start, byte_end, line_start, line_end, 
 
 
 def file_row(row: tuple[Any, ...]) -> FileRow:
-    """Build a row of `FILE_COLUMNS`."""
+    """Build a row of `FILE_COLUMNS`. Raises StoreError when a column does not hold what it should."""
     number, path, source, origin, born, died, size, mtime_ns, inode, sha256, kind, encoding, title, tags, chunks = row
+    whole("file", number, born, 0 if died is None else died, size, chunks)
+    expect("file", int, mtime_ns, inode)
+    expect("file", str, source, origin, kind, encoding, title, tags)
+    expect("file", bytes, sha256)
+    expect("file", (str, bytes), path)
     return FileRow(
         id=number,
         path=path_in(path),
@@ -177,5 +191,24 @@ def file_row(row: tuple[Any, ...]) -> FileRow:
 
 
 def chunk_row(row: tuple[Any, ...]) -> ChunkRow:
-    """Build a row of `CHUNK_COLUMNS`."""
+    """Build a row of `CHUNK_COLUMNS`. Raises StoreError when a column does not hold what it should."""
+    whole("passage", *row[:7])
+    expect("passage", str, *row[7:10])
+    expect("passage", bytes, row[10])
+    if row[3] > row[4]:
+        raise StoreError("The engram is damaged: a passage ends before it starts.")
     return ChunkRow(**dict(zip(ChunkRow.__struct_fields__, row, strict=True)))
+
+
+def expect(what: str, kind: type | tuple[type, ...], *values: Any) -> None:
+    """Raise StoreError unless all values are of a kind: a database takes anything anywhere, so an engram from elsewhere may."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise StoreError(f"The engram is damaged: a {what} has a column of the wrong kind.")
+
+
+def whole(what: str, *values: Any) -> None:
+    """Raise StoreError unless all values are integers from 0 to 2^53."""
+    expect(what, int, *values)
+    if min(values) < 0 or max(values) > 1 << 53:
+        raise StoreError(f"The engram is damaged: a {what} has an impossible figure.")

@@ -126,9 +126,11 @@ class Writer:
     def shrink(self) -> None:
         """Give freed space back to the disk; where readers are in the way, the space is used again later. Commit before."""
         self._connection.execute("COMMIT")
+        self._connection.execute("PRAGMA busy_timeout = 100")
         with contextlib.suppress(sqlite3.OperationalError):
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.execute(f"PRAGMA busy_timeout = {schema.BUSY_MS}")
         self._begin()
 
     def _begin(self) -> None:
