@@ -65,7 +65,7 @@ def test_engines_are_loaded_and_unloaded(run: Run, folder: Path, own_environment
         found: dict[str, Any] = json.loads(run("models", "ps", "--json", *at).stdout)["data"][0]
         return found
 
-    assert (state()["model_id"], state()["state"]) == ("tiny", "stopped")
+    assert (state()["model"], state()["state"]) == ("tiny", "stopped")
     assert run("models", "load", "tiny", *at).stdout == "tiny is ready\n"
     assert state()["state"] == "ready"
     assert "MiB" in run("models", "ps", *at).stdout

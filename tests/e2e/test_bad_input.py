@@ -201,7 +201,7 @@ async def test_a_body_or_head_that_is_too_large(served: Served) -> None:
         chunked = await http.post("/v1/chat/completions", content=chunks())
         check(chunked, 413, "payload_too_large", None, "100000")
         head = await http.post("/v1/chat/completions", json=chat(), headers={"x-large": "y" * 20_000})
-        check(head, 431, None, None, "head is too large")
+        check(head, 431, "request_head_too_large", None, "head is too large", "server.max_header_bytes")
     async with served.sdk() as sdk:
         with pytest.raises(openai.APIStatusError) as caught:
             await sdk.chat.completions.create(model="mistral-small", messages=[{"role": "user", "content": "x" * 5_000_000}])
@@ -267,10 +267,13 @@ async def test_a_route_that_is_none(served: Served) -> None:
     """404 with the way that was meant, for a forgotten /v1 and a wrong method, and unknown objects by their name."""
     async with httpx.AsyncClient(base_url=served.open) as http:
         check(await http.post("/chat/completions", json=chat()), 404, "not_found", None, "/v1/chat/completions")
-        check(await http.get("/v1/chat/completions"), 404, "not_found", None, "POST")
+        check(await http.post("/v1/chat/completion", json=chat()), 404, "not_found", None, "Did you mean /v1/chat/completions?")
+        check(await http.get("/v1/chat/completions"), 405, "invalid_request", None, "POST")
+        check(await http.delete("/v1/models"), 405, "invalid_request", None, "DELETE")
         check(await http.get("/v1/models/nobody"), 404, "model_not_found", "model", "nobody")
         check(await http.get("/v1/traces/nobody"), 404, "not_found", None, "nobody")
-        check(await http.get("/v1/traces", params={"limit": "many"}), 400, "invalid_request", "query")
+        check(await http.get("/v1/traces", params={"limit": "many"}), 400, "invalid_request", "limit", "whole number, not 'many'")
+        check(await http.get("/v1/traces", params={"status": "foo"}), 400, "invalid_request", "status", "ok, error, cancelled")
 
 
 async def test_what_is_no_http_harms_nobody(served: Served) -> None:

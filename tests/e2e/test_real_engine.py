@@ -69,7 +69,7 @@ def ask(client: openai.OpenAI, text: str, model: str = "auto", **more: Any) -> A
 def engine_of(url: str, model: str) -> psutil.Process:
     """Return the process of a model's engine."""
     engines = httpx.get(f"{url}/v1/engines").json()["data"]
-    return psutil.Process(next(e["pid"] for e in engines if e["model_id"] == model))
+    return psutil.Process(next(e["pid"] for e in engines if e["model"] == model))
 
 
 def killed(process: psutil.Process) -> None:

@@ -6,7 +6,18 @@ from typing import Any
 
 import msgspec
 
+from prefrontal.contracts.effort import EffortFields
 from prefrontal.machine.machine import Explanation
+
+
+def _told(fields: EffortFields) -> dict[str, Any]:
+    """Return what the model would be told: fields of the request, words behind the prompt, and what was left out or changed."""
+    return {
+        "dialect": fields.dialect,
+        "fields": fields.fields,
+        "suffix": fields.suffix,
+        "notes": [msgspec.to_builtins(note) for note in fields.notes],
+    }
 
 
 def explanation(found: Explanation) -> dict[str, Any]:
@@ -21,6 +32,7 @@ def explanation(found: Explanation) -> dict[str, Any]:
         "channel": plan.channel,
         "policy": plan.policy,
         "effort": msgspec.to_builtins(plan.effort),
+        "effort_sent": None if found.told is None else _told(found.told),
         "fallbacks": list(plan.fallbacks),
         "estimate": msgspec.to_builtins(plan.estimate),
         "reasons": [msgspec.to_builtins(reason) for reason in plan.reasons],

@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How an answer came about. `cost_usd` None: a price is unknown. `effort` in [0, 1]; None: the model's own default."""
+    """How an answer came about. `cost_usd` None: a price is unknown. `effort` in [0, 1]; None: the model's own default.
+
+    effort_sent: False when the model was told nothing of the effort, because it has no way to be told.
+    """
 
     model: str | None = None
     answered_by: str = "model"
     effort: float | None = None
+    effort_sent: bool = True
     usage: Usage = UNKNOWN_USAGE
     cost_usd: float | None = None
     duration_ms: float = 0.0
@@ -88,10 +92,13 @@ class Local:
 
 def ending_of(record: RequestRecord) -> Ending:
     """Return what people want to know of a record."""
+    from prefrontal.machine.run import effort_unsent
+
     return Ending(
         model=record.model,
         answered_by=record.answered_by,
         effort=record.effort_score,
+        effort_sent=not effort_unsent(record),
         usage=record.usage,
         cost_usd=record.cost_usd,
         duration_ms=record.duration_ms,
@@ -105,7 +112,8 @@ def summary(ending: Ending) -> str:
     """Return the one line under an answer: who answered, effort, tokens, cost, time."""
     shown = [ending.model or "?"]
     if ending.answered_by == "model":
-        shown.append("effort: model's default" if ending.effort is None else f"effort {ending.effort:.2f}")
+        effort = "effort: model's default" if ending.effort is None else f"effort {ending.effort:.2f}"
+        shown.append(effort if ending.effort_sent else f"{effort} (not sent)")
         usage = ending.usage
         about = "~" if usage.source == "estimated" else ""
         counts = f"{about}{usage.input_tokens} in + {about}{usage.output_tokens} out"

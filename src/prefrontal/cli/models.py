@@ -101,7 +101,7 @@ def _origin(model: dict[str, Any]) -> str:
 def _engine_row(engine: dict[str, Any]) -> tuple[str, ...]:
     loaded_s = engine.get("load_time_s")
     return (
-        engine.get("model") or engine.get("model_id") or "-",
+        engine.get("model") or "-",
         engine["state"],
         str(engine.get("pid") or "-"),
         str(engine.get("port") or "-"),

@@ -256,6 +256,7 @@ def _ending(ours: dict[str, Any], usage: Usage, elapsed_ms: float) -> Ending:
         model=ours.get("model"),
         answered_by=ours.get("answered_by", "model"),
         effort=ours.get("effort"),
+        effort_sent=ours.get("effort_sent", True),
         usage=usage,
         cost_usd=ours.get("cost_usd"),
         duration_ms=elapsed_ms,

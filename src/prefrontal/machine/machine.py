@@ -12,6 +12,7 @@ from prefrontal.chat.blocks import Text
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse, Choice
 from prefrontal.chat.usage import Usage
+from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
@@ -31,7 +32,7 @@ from prefrontal.machine.stream import AnswerStream
 from prefrontal.plan.inputs import PlanInputs, ToolOffer
 from prefrontal.plan.planner import make_plan
 from prefrontal.plan.tokens import estimate_request
-from prefrontal.providers.effort import effort_from_caller
+from prefrontal.providers.effort import effort_from_caller, render_for_call
 from prefrontal.reflex.proposal import ReflexContext
 
 NO_TOKENS = Usage(source="reported")
@@ -46,10 +47,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be done with a request, without doing it."""
+    """What would be done with a request, without doing it. told: what the model would be told of the effort (None: no model)."""
 
     run: Run
     plan: Plan
+    told: EffortFields | None = None
 
 
 class Machine:
@@ -101,7 +103,24 @@ class Machine:
                 effect = f"the budget '{run.degraded.budget}' leaves too little for '{run.degraded.instead_of}', the one named"
             named = Reason(rule="name" if run.degraded is None else "budget", effect=effect)
             run.plan = Plan(path="model", model=run.cards[0].id, channel=run.channel, effort=run.effort, reasons=(named,))
-        return Explanation(run=run, plan=run.plan)
+        if run.plan.path != "model":
+            return Explanation(run=run, plan=run.plan)
+        aside = self._stood_aside(run)
+        plan = run.plan if aside is None else msgspec.structs.replace(run.plan, reasons=(*run.plan.reasons, aside))
+        told = render_for_call(run.effort, run.cards[0], run.request, self.parts.dialects, default_cap=run.default_cap)
+        return Explanation(run=run, plan=plan, told=told)
+
+    def _stood_aside(self, run: Run) -> Reason | None:
+        """Return why a reflex that knows the question leaves it to a model; None: none knows it."""
+        text = reflex_text(run) if run.assessment is not None else None
+        if text is None:
+            return None
+        allowed = msgspec.structs.replace(self._reflex_context(run), allow_host=True)
+        offered = self.parts.reflexes.propose(text, allowed)
+        if offered is None:
+            return None
+        why = "may not be used here" if not may_use(run, offered.tool) else "answers only callers on this machine and admin keys"
+        return Reason(rule="reflex", effect=f"the reflex '{offered.tool}' knows this question and {why}")
 
     def begin(self, request: ChatRequest, context: CallContext, world: World, *, streaming: bool) -> Run:
         """Return the context of a new request, in INIT."""
@@ -162,6 +181,9 @@ class Machine:
 
     async def _routing_decision(self, run: Run) -> State:
         parts = self.parts
+        cap = run.request.max_output_tokens
+        if cap is not None and cap < 0:  # one engine's word for "no limit", which the others would refuse
+            run.request = msgspec.structs.replace(run.request, max_output_tokens=None)
         run.assessment = assess(run.request, input_tokens=estimate_request(run.request), rules=parts.rules)
         context = self._reflex_context(run)
         text = reflex_text(run)

@@ -26,6 +26,12 @@ from prefrontal.machine.names import Asked
 from prefrontal.machine.states import State, check
 from prefrontal.reflex.proposal import Proposal, ReflexAnswer
 
+OURS = "effort"
+"""The field by which notes go that speak of an effort nobody asked for: it was computed."""
+
+COST_DIGITS = 12
+"""Decimal places of a cost in US dollars that are shown: a millionth of a microdollar; the rest is binary rounding."""
+
 
 class Run:
     """The context of one request. Created at arrival, finished exactly once."""
@@ -156,23 +162,38 @@ class Run:
         )
 
 
+def told(dropped: tuple[Dropped, ...]) -> tuple[Dropped, ...]:
+    """Return what callers are told of: what became of their own wishes. What became of ours is in the record."""
+    return tuple([one for one in dropped if one.field != OURS])
+
+
+def effort_unsent(record: RequestRecord) -> bool:
+    """Return whether an effort was computed of which the model that answered was told nothing."""
+    if record.effort_score is None or not record.attempts or record.attempts[-1].effort_fields:
+        return False
+    return any(one.field == OURS and one.action == "dropped" for one in record.attempts[-1].dropped)
+
+
 def extension(record: RequestRecord) -> dict[str, Any]:
     """Return the `x_prefrontal` object of an answer."""
     shown: dict[str, Any] = {
         "trace": record.id,
         "answered_by": record.answered_by,
         "model": record.model,
-        "cost_usd": record.cost_usd,
+        "cost_usd": None if record.cost_usd is None else round(record.cost_usd, COST_DIGITS),
         "attempts": len(record.attempts),
         "overhead_ms": record.overhead_ms,
         "usage_source": record.usage.source,
     }
     if record.effort_score is not None:
         shown["effort"] = record.effort_score
+        if effort_unsent(record):
+            shown["effort_sent"] = False
     if record.tool:
         shown["tool"] = record.tool
     if record.degraded is not None:
         shown["degraded"] = msgspec.to_builtins(record.degraded)
-    if record.dropped:
-        shown["dropped"] = [msgspec.to_builtins(d) for d in record.dropped]
+    dropped = told(record.dropped) if record.dropped else ()
+    if dropped:
+        shown["dropped"] = [msgspec.to_builtins(d) for d in dropped]
     return shown

@@ -100,7 +100,7 @@ class Gate:
         if _among(digest, self._admin):
             return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=True, admin=True)
         if _among(digest, self._plain):
-            return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=is_loopback(peer) and not self._admin)
+            return Caller(key_id=digest.hex()[:KEY_ID_DIGITS], trusted=is_loopback(peer))
         if not shown.startswith(PREFIX):
             raise NotAuthenticated("The API key is not valid here.")
         return self._virtual(digest)

@@ -15,5 +15,6 @@ def list_engines(pf: Prefrontal) -> list[dict[str, Any]]:
     for status in pf.engines.status():
         use = None if pf.engine_memory is None else pf.engine_memory.of(status.model_id)
         memory = None if use is None else {"rss": use.rss, "vram": use.vram}
-        shown.append({**msgspec.structs.asdict(status), "memory": memory})
+        told = msgspec.structs.asdict(status)
+        shown.append({"model": told.pop("model_id"), **told, "memory": memory})
     return shown

@@ -9,6 +9,7 @@ from prefrontal.contracts.record import RequestRecord
 from prefrontal.contracts.trace import TraceContext, parse_traceparent
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import AllAttemptsFailed, LimitExceeded, PrefrontalError, ProviderError
+from prefrontal.machine.run import told
 from prefrontal.serve.types import Headers
 
 MAX_REQUEST_ID = 128
@@ -56,6 +57,8 @@ def degraded_header(degraded: Degraded | None, headers: Headers) -> None:
 
 def dropped_header(dropped: tuple[Dropped, ...], headers: Headers) -> None:
     """Add what was not sent as given."""
+    if dropped:
+        dropped = told(dropped)
     if dropped:
         text = ", ".join([f"{d.field}={d.action}" for d in dropped])
         headers.append((b"x-prefrontal-dropped", _latin(text[:MAX_DROPPED])))

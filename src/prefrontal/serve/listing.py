@@ -7,7 +7,7 @@ from typing import Any
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.registry import Registry
 from prefrontal.contracts.access import Grant
-from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.model import ModelCard, ThinkingRange
 from prefrontal.errors import UnknownModel
 from prefrontal.machine.names import AUTO, REFLEX
 from prefrontal.providers.effort import thinking_range
@@ -47,8 +47,20 @@ def _virtual(pf: Prefrontal, registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
+def _thinking(pf: Prefrontal, card: ModelCard) -> ThinkingRange | None:
+    """Return what the model takes; None where nobody knows that it thinks, and the profile's usual way would be a guess."""
+    if card.can("thinking") is None and not card.effort_levels and not card.effort_overrides:
+        return None
+    return thinking_range(card, pf.machine.parts.dialects)
+
+
+def _roles(pf: Prefrontal, card: ModelCard) -> list[str]:
+    """Return the roles the model has: by its own entry, and by lists under `roles`."""
+    listed = [name for name, models in sorted(pf.registry.roles.items()) if card.id in models]
+    return list(dict.fromkeys((*card.roles, *listed)))
+
+
 def _shown(pf: Prefrontal, card: ModelCard) -> dict[str, Any]:
-    thinking = thinking_range(card, pf.machine.parts.dialects)
     return {
         "id": card.id,
         "object": "model",
@@ -64,10 +76,10 @@ def _shown(pf: Prefrontal, card: ModelCard) -> dict[str, Any]:
         "context_origin": card.context_origin,
         "max_output_tokens": card.max_output_tokens,
         "capabilities": card.capabilities,
-        "thinking": thinking,
+        "thinking": _thinking(pf, card),
         "effort_dialect": card.effort_dialect,
         "price": card.price,
-        "roles": card.roles,
+        "roles": _roles(pf, card),
         "strengths": card.strengths,
         "weaknesses": card.weaknesses,
         "tags": card.tags,

@@ -9,7 +9,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from prefrontal.serve.watcher import EXTENSION, Leaving
 
-BODY = b'{"error":{"message":"The request head is too large.","type":"invalid_request_error","param":null,"code":null}}'
+BODY = (
+    b'{"error":{"message":"The request head is too large (server.max_header_bytes).",'
+    b'"type":"invalid_request_error","param":null,"code":"request_head_too_large"}}'
+)
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
     b"content-length: %d\r\n\r\n%s" % (len(BODY), BODY)

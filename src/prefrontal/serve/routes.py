@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.routing import Route, Router
 
 from prefrontal.app.explain import explanation
 from prefrontal.contracts.access import Grant
+from prefrontal.contracts.record import AnsweredBy, Status
 from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
@@ -43,6 +45,13 @@ KNOWN = (
     "/v1/admin/spend",
     "/v1/admin/audit",
 )
+
+
+NEAR = 0.85
+"""How alike a path must be to a route's to be taken for it (assumed: one or two letters off)."""
+
+CHOICES: dict[str, tuple[str, ...]] = {"status": get_args(Status), "answered_by": get_args(AnsweredBy)}
+"""The filters of records that take one of a few words."""
 
 
 def build_routes(site: Site) -> Router:
@@ -87,7 +96,11 @@ async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     if f"/v1{path}" in KNOWN:
         hint = f"Did you mean /v1{path}? The base URL ends in /v1."
     elif path in KNOWN:
-        hint = "This route takes POST."
+        wrong = InvalidRequest(f"{path} does not take {scope['method']}.", hint="This route takes POST.")
+        wrong.status = 405
+        raise wrong
+    elif near := get_close_matches(path, KNOWN, n=1, cutoff=NEAR):
+        hint = f"Did you mean {near[0]}?"
     raise NotFound(f"There is no route {scope['method']} {path}.", hint=hint)
 
 
@@ -209,7 +222,14 @@ def _grant(request: Request) -> Grant | None:
 
 def _filter(request: Request) -> RecordFilter:
     query = dict(request.query_params)
+    for name, words in CHOICES.items():
+        if name in query and query[name] not in words:
+            raise InvalidRequest(f"{name} cannot be '{query[name]}'.", param=name, hint=f"It is one of: {', '.join(words)}.")
     try:
         return msgspec.convert(query, RecordFilter, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The query is wrong: {error}.", param="query") from error
+        name = str(error).rpartition("$.")[2].rstrip("`")
+        if name not in query:
+            raise InvalidRequest(f"The query is wrong: {error}.", param="query") from error
+        kind = "a whole number" if name == "limit" else "a number"
+        raise InvalidRequest(f"{name} has to be {kind}, not '{query[name]}'.", param=name) from error
