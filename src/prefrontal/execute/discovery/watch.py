@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -194,10 +194,7 @@ class Discovery:
 
     async def _run(self) -> None:
         while True:
-            try:
-                await self._round(fresh=False)
-            except Exception:  # an edge: one bad round must not end discovery
-                log.exception("looking for models failed")
+            await self._attempt(self._round(fresh=False))
             self._looked.set()
             await self._watch_files(until=self._clock.monotonic() + self._settings.interval_s)
 
@@ -206,10 +203,13 @@ class Discovery:
         while (left_s := until - self._clock.monotonic()) > 0:
             await self._clock.sleep(min(FOLDER_LOOK_S, left_s))
             if self._clock.monotonic() < until:
-                try:
-                    await self._glimpse()
-                except Exception:  # an edge: one bad look must not end discovery
-                    log.exception("looking at the model files failed")
+                await self._attempt(self._glimpse())
+
+    async def _attempt(self, look: Awaitable[None]) -> None:
+        try:
+            await look
+        except Exception:  # an edge: one bad look must not end discovery
+            log.exception("looking for models failed")
 
     async def _glimpse(self) -> None:
         """Take in files that are other ones than before and have not changed since the last look."""
