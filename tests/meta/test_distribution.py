@@ -30,7 +30,7 @@ def test_the_wheel_holds_every_module_and_data_file(wheel: zipfile.ZipFile) -> N
     wanted = {
         path.relative_to(SOURCE).as_posix()
         for path in (SOURCE / "prefrontal").rglob("*")
-        if path.suffix in (".py", ".yaml", ".json") and not any(part.startswith(".") for part in path.parts[-3:])
+        if path.suffix in (".py", ".yaml", ".json", ".html", ".css") and not any(part.startswith(".") for part in path.parts[-3:])
     }
     assert "prefrontal/config/schema.json" in wanted
     assert wanted | {"prefrontal/py.typed"} <= set(wheel.namelist())
@@ -41,7 +41,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     strange = [
         name
         for name in wheel.namelist()
-        if not (name.startswith("prefrontal/") and name.endswith((".py", ".yaml", ".json", ".typed")))
+        if not (name.startswith("prefrontal/") and name.endswith((".py", ".yaml", ".json", ".html", ".css", ".typed")))
         and ".dist-info/" not in name
     ]
     assert strange == []

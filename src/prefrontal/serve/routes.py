@@ -22,6 +22,7 @@ from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.responses import count_responses, delete_response, get_response
 from prefrontal.serve.types import Receive, Scope, Send
+from prefrontal.serve.ui.pages import ui_routes
 
 if TYPE_CHECKING:
     from prefrontal.serve.site import Site
@@ -73,6 +74,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/tokens", pages.tokens, methods=["POST"]),
             Route("/v1/traces", pages.traces, methods=["GET"]),
             Route("/v1/traces/{trace_id}", pages.trace, methods=["GET"]),
+            *ui_routes(site),
             Route("/v1/config/status", pages.config_status, methods=["GET"]),
             Route("/v1/config/reload", pages.config_reload, methods=["POST"]),
             Route("/v1/engines", pages.engines, methods=["GET"]),

@@ -31,6 +31,8 @@ from prefrontal.serve.origins import Origins
 from prefrontal.serve.responses import serve_responses
 from prefrontal.serve.routes import build_routes
 from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
+from prefrontal.serve.ui.guard import browser_headers, is_page
+from prefrontal.serve.ui.pages import Shell
 from prefrontal.serve.watcher import Watcher
 from prefrontal.serve.wording import error_body
 
@@ -55,6 +57,7 @@ class Site:
         self._config: Config | None = None
         self._gate = Gate(pf.config.server, pf.money.keys)
         self._origins = Origins(())
+        self.shell = Shell()
         self._router = build_routes(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,13 +97,14 @@ class Site:
                 await send_body(send, 204, [*extra, *self._origins.preflight(origin)], b"")
                 return
         started = _Started(send, scope["path"])
+        shown = browser_headers(scope, headers)
         try:
             path = scope["path"]
             peer = scope["client"][0] if scope.get("client") else None
             admin = path.startswith(ADMIN)
-            caller = Caller() if path in OPEN_PATHS else self._gate.admit(headers, peer, admin=admin)
+            caller = Caller() if path in OPEN_PATHS else self._gate.admit(shown, peer, admin=admin)
             if caller is None:
-                caller = await self._gate.look_up(headers, peer, admin=admin)
+                caller = await self._gate.look_up(shown, peer, admin=admin)
             hot = HOT.get(path) if scope["method"] == "POST" else None
             if hot is not None:
                 self._check_load()
@@ -137,8 +141,11 @@ class Site:
         self.metrics.error(error)
         if request_id is None and "trace" not in error.details:  # refused before it became a request: it still gets a name
             request_id = self.pf.chance.identifier("req_", self.pf.clock.now())
-        body = error_body(send.path, error, request_id)
-        headers = [*error_headers(error, request_id), JSON_TYPE, *extra]
+        if is_page("GET", send.path):
+            kind, body = self.shell.error(error, request_id)
+        else:
+            kind, body = [JSON_TYPE], error_body(send.path, error, request_id)
+        headers = [*error_headers(error, request_id), *kind, *extra]
         if isinstance(error, PayloadTooLarge):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
         await send_body(send.adding([]), error.status, headers, body)

@@ -1,0 +1,1 @@
+"""Pages for people, made on the server: no script, nothing loaded from elsewhere, readable at the width of a telephone."""
