@@ -21,6 +21,7 @@ BROAD = {
     "execute/discovery/visit.py": (2, "a plug-in provider may fail in any way while it reads a server's answer"),
     "execute/discovery/watch.py": (2, "a task that must outlive one failed round, and foreign callbacks"),
     "execute/live.py": (1, "a plug-in provider may fail in any way inside a stream"),
+    "knowledge/read/readers.py": (2, "readers of other packages, and libraries for foreign formats, may fail in any way"),
     "ledger/writer.py": (1, "the writing thread's edge: whatever happens, the records stay and are tried again"),
     "plan/plugins.py": (1, "loading an entry point runs foreign code"),
     "plan/ranking.py": (1, "a plug-in policy may fail in any way; a shipped one stands in"),
@@ -36,6 +37,7 @@ BROAD = {
 
 CACHED = {
     "config/decode.py": "the fields of a struct, which do not change while the process runs",
+    "knowledge/read/readers.py": "the readers of the installed packages, which do not change while the process runs",
     "knowledge/ingest/run.py": "the encoder of a worker process, which serves one ingest and ends with it",
 }
 """Files that keep results of pure functions for the life of the process, and of what."""

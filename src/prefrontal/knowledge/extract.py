@@ -13,6 +13,7 @@ import msgspec
 
 from prefrontal.errors import InvalidRequest, StoreError
 from prefrontal.knowledge.match import Globs
+from prefrontal.knowledge.paths import outermost
 from prefrontal.knowledge.store.engram import Engram
 from prefrontal.knowledge.store.rows import FileRow
 
@@ -46,14 +47,15 @@ def extract(
     globs: Sequence[str] = (),
     version: int | None = None,
     replace: bool = False,
+    inside: bool = False,
     watch: Callable[[str], None] | None = None,
 ) -> Extracted:
     """Write the files of a version (the one seen, by default) that match any of `globs` (all, without) below `target`.
 
     Every file is checked against its hash, written beside its place and put there in one step; a file that is there already
     stays unless `replace`. Names that would leave the folder, pass through a link or mean a device are refused and listed,
-    as is a file whose stored bytes are damaged. Raises InvalidRequest for a bad glob or version, StoreError when the folder
-    cannot be written.
+    as is a file whose stored bytes are damaged. `inside`: also what was read out of files and archives. Raises InvalidRequest
+    for a bad glob or version, StoreError when the folder cannot be written.
     """
     if version is not None and not 0 <= version <= engram.version:
         raise InvalidRequest(f"{engram.path.name} has versions up to {engram.version}, not {version}.", param="version")
@@ -62,10 +64,13 @@ def extract(
     written: list[str] = []
     refused: list[Refused] = []
     size = 0
+    kept: set[str] = set()  # files with others inside; they come before those
     try:
         target.mkdir(parents=True, exist_ok=True)
         for file in engram.files(version=version):
-            if not chosen.match(file.path):
+            if not file.encoding:
+                kept.add(file.path)
+            if not chosen.match(file.path) or (not inside and outermost(file.path, kept) != file.path):
                 continue
             reason = unsafe(file.path) or _write(engram, file, target, replace=replace)
             if reason:

@@ -10,33 +10,17 @@ import stat
 import textwrap
 from collections.abc import Sequence
 
-import msgspec
-
 from prefrontal.knowledge.chunk.cut import Chunk, cut
 from prefrontal.knowledge.chunk.languages import PYTHON, TEXT, FileType, file_type
 from prefrontal.knowledge.encode import Encoder, Passage
 from prefrontal.knowledge.ingest.decode import decode
+from prefrontal.knowledge.ingest.expand import expand
+from prefrontal.knowledge.ingest.raw import Raw as Raw
 from prefrontal.knowledge.ingest.walk import Found, Skipped
+from prefrontal.knowledge.read.readers import Readers, installed_readers
 from prefrontal.knowledge.store.rows import Prepared, Stat, pack_parts
 
 LIKE_PYTHON = re.compile(r"^\s*(?:async\s+def|def|class)\s+\w+.*:\s*(?:#.*)?$", re.MULTILINE)
-
-
-class Raw(msgspec.Struct, frozen=True, kw_only=True):
-    """A file's bytes and what is known about them.
-
-    `source` is the path a corpus gives beside the id, `title` its title; `named` is False when the path is a mere number;
-    `origin` is the root of the source that keeps the file up to date, empty for documents that came once.
-    """
-
-    path: str
-    data: bytes
-    stat: Stat
-    source: str = ""
-    title: str = ""
-    tags: tuple[str, ...] = ()
-    named: bool = True
-    origin: str = ""
 
 
 def read(found: Found, *, max_bytes: int, tags: tuple[str, ...] = (), origin: str = "") -> Raw | Skipped:
@@ -56,8 +40,20 @@ def read(found: Found, *, max_bytes: int, tags: tuple[str, ...] = (), origin: st
     return Raw(path=found.path, data=data, stat=stamp, tags=tags, origin=origin)
 
 
-def prepare(raws: Sequence[Raw], encoder: Encoder, *, keep_binary: bool = False) -> list[Prepared | Skipped]:
-    """Cut and encode files, in one go because that is faster; the results are in the order of `raws`."""
+def prepare(
+    raws: Sequence[Raw], encoder: Encoder, *, keep_binary: bool = False, readers: Readers | None = None
+) -> list[Prepared | Skipped]:
+    """Cut and encode files, in one go because that is faster; what was left out comes first, the rest in the order of `raws`.
+
+    A file that a reader takes is followed by its text and by the files inside it.
+    """
+    readers = readers or installed_readers()
+    expanded = [one for raw in raws for one in expand(raw, readers, keep_binary=keep_binary)]
+    skipped: list[Prepared | Skipped] = [one for one in expanded if isinstance(one, Skipped)]
+    return skipped + _encoded([one for one in expanded if isinstance(one, Raw)], encoder, keep_binary=keep_binary)
+
+
+def _encoded(raws: Sequence[Raw], encoder: Encoder, *, keep_binary: bool) -> list[Prepared | Skipped]:
     plans = [_plan(raw, keep_binary=keep_binary) for raw in raws]
     passages = [passage for plan in plans if not isinstance(plan, Skipped) for passage in plan[3]]
     encoded = iter(encoder.many(passages))
@@ -92,13 +88,15 @@ Plan = tuple[FileType, str, list[Chunk], list[Passage]]
 
 
 def _plan(raw: Raw, *, keep_binary: bool) -> Plan | Skipped:
+    if raw.kept:
+        return FileType(name=raw.kept, kind="data", cutter="structure"), "", [], []
     decoded = decode(raw.data)
     if decoded is None:
         if keep_binary:
             return FileType(name="binary", kind="data", cutter="structure"), "", [], []
         return Skipped(path=raw.path, reason="binary", detail="not text")
     text, encoding = decoded
-    kind = file_type(raw.source or raw.path)
+    kind = raw.type or file_type(raw.source or raw.path)
     if kind is TEXT and not os.path.splitext(raw.source or raw.path)[1] and _like_python(text):
         kind = PYTHON
     chunks = cut(text, kind, encoding)

@@ -16,6 +16,7 @@ from prefrontal.clock import Clock
 from prefrontal.errors import NotFound, StoreError
 from prefrontal.knowledge.encode import Encoder
 from prefrontal.knowledge.ingest.corpus import Fields, documents
+from prefrontal.knowledge.ingest.inside import lost, members
 from prefrontal.knowledge.ingest.prepare import Raw, prepare, read
 from prefrontal.knowledge.ingest.walk import MAX_FILE_BYTES, Found, Skipped, Source, walk
 from prefrontal.knowledge.shape import Constants, Shape
@@ -76,7 +77,9 @@ class _Run:
         self.skipped: list[Skipped] = []
 
     def take(self, batch: Iterable[Prepared | Skipped]) -> None:
-        """Write what was prepared."""
+        """Write what was prepared. A changed file takes along what lay inside it and does no more."""
+        batch = list(batch)
+        given = {one.path for one in batch if isinstance(one, Prepared)}
         for one in batch:
             if isinstance(one, Skipped):
                 self.skip(one)
@@ -87,6 +90,8 @@ class _Run:
                 continue
             self.added += not known
             self.changed += known
+            for path in members(self.writer, one.path) if known and not one.chunks else ():
+                self.removed += path not in given and self.writer.remove(path)
             self.chunks += len(one.chunks)
             self.size += one.stat.size
         self._batches += 1
@@ -224,12 +229,7 @@ def _sync(run: _Run, source: Source, *, clock: Clock, workers: int, full: bool, 
     for batch in _prepared(settings, _batches(wanted(), lambda found: found.size), workers):
         run.take(batch)
     if remove:
-        skipped = run.skipped[before:]
-        unread = [one.path for one in skipped if one.reason == "unreadable"]
-        present.difference_update(one.path for one in skipped)
-        for path in sorted(
-            p for p in live if p not in present and not any(p == u or p.startswith(u + "/") or not u for u in unread)
-        ):
+        for path in lost(live, present, run.skipped[before:]):
             run.removed += run.writer.remove(path)
 
 
