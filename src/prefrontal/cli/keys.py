@@ -156,8 +156,8 @@ def _state(key: dict[str, Any], now_s: float) -> str:
 
 
 def _budget(budget: dict[str, Any]) -> str:
-    parts = [] if budget["limit_pico"] is None else [money(budget["limit_pico"] / 10**12)]
-    parts += [] if budget["limit_tokens"] is None else [f"{budget['limit_tokens']:,} tokens"]
+    parts = [] if budget["usd"] is None else [money(budget["usd"])]
+    parts += [] if budget["tokens"] is None else [f"{budget['tokens']:,} tokens"]
     return f"{' and '.join(parts)} a {budget['window']}".replace("a total", "in all")
 
 

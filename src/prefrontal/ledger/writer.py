@@ -151,7 +151,9 @@ class Writer:
         """
         with self._wake:
             problem = "the ledger is not open" if self._ended else self.problem
-            if not self._ended:
+            if self._ended:
+                log.error("%d statements came after the ledger was closed and are lost", len(ops))
+            else:
                 self._ops += ops
                 self._wake.notify()
             if problem is None:
@@ -304,7 +306,11 @@ class Writer:
             log.warning("the ledger can be written again")
 
     def _failed(self, error: Exception) -> None:
-        self._trouble(str(error) if isinstance(error, sqlite3.Error | OSError) else f"{type(error).__name__}: {error}")
+        told = str(error) if isinstance(error, sqlite3.Error | OSError) else f"{type(error).__name__}: {error}"
+        free = self._free_bytes()
+        if free is not None and free < MIN_FREE_BYTES and "full" not in told:  # what SQLite calls an input/output error
+            told = f"the disk is full ({told})"
+        self._trouble(told)
         with self._wake:
             waiters = [*[done for _, done in self._waiters], *self._ops_writing_done, *self._ops_done]
             self._waiters, self._ops_writing_done, self._ops_done = [], [], []
