@@ -15,7 +15,7 @@ from prefrontal.config.home import candidates, find_config, find_home
 from prefrontal.config.load import MAX_FILE_BYTES, Loaded, load, load_text
 from prefrontal.config.problems import ConfigProblems
 from prefrontal.config.schema import Config, builtin_channels
-from prefrontal.config.yaml_source import parse_yaml
+from prefrontal.config.yaml_source import parse_yaml, write_yaml
 
 Read = Callable[..., Loaded]
 
@@ -326,10 +326,10 @@ def test_valid_trees_survive_writing_and_reading(
 ) -> None:
     """Whatever is valid, written out as YAML and read back is the same tree."""
     tree = msgspec.convert({"models": models, "server": {"port": port}, "routing": {"prefer": prefer}}, Config)
-    text = msgspec.yaml.encode(tree).decode()
+    text = write_yaml(tree)
     loaded = load_text(text, env={"PREFRONTAL_HOME": str(tmp_path)}, known=known)
     assert loaded.config == tree
-    again = load_text(msgspec.yaml.encode(loaded.config).decode(), env={"PREFRONTAL_HOME": str(tmp_path)}, known=known)
+    again = load_text(write_yaml(loaded.config), env={"PREFRONTAL_HOME": str(tmp_path)}, known=known)
     assert again.hash == loaded.hash
 
 
@@ -348,3 +348,11 @@ def test_a_syntax_error_after_odd_line_ends_is_told() -> None:
     """YAML counts line ends that other tools do not; the message survives that."""
     with pytest.raises(ConfigProblems, match="not YAML"):
         parse_yaml("a: 1\r\x85\u2028\t@: [\r\r\r{")
+
+
+@pytest.mark.parametrize(
+    "text", ["0E0", "1e5", "0x1F", "yes", "08:30", "null", "~", "", "1_000", "2026-11-20", "- a", "a: b", "<<", "é"]
+)
+def test_text_that_looks_like_something_else_is_written_as_text(text: str) -> None:
+    """What `config show` and the importer write is read back as it was."""
+    assert parse_yaml(write_yaml({"key": text, text: [text]})).raw == {"key": text, text: [text]}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from prefrontal.cli.screen import Screen
 from prefrontal.cli.session import Place, loaded
 from prefrontal.errors import ConfigError, InvalidRequest
@@ -43,6 +41,7 @@ def check(place: Place, screen: Screen, *, as_json: bool) -> int:
 def show(place: Place, screen: Screen, *, as_json: bool) -> None:
     """Print the tree in use, secrets masked, with the file it came from. Raises ConfigError."""
     from prefrontal.config.redact import redact
+    from prefrontal.config.yaml_source import write_yaml
 
     found = loaded(place)
     tree = redact(found.config)
@@ -51,7 +50,7 @@ def show(place: Place, screen: Screen, *, as_json: bool) -> None:
         screen.json({"file": file, "hash": found.hash, "warnings": found.warnings, "config": tree})
         return
     screen.line(f"# {file or 'no file: defaults, the environment and what is discovered'}; tree {found.hash}")
-    screen.write(msgspec.yaml.encode(tree).decode())
+    screen.write(write_yaml(tree))
 
 
 def schema(screen: Screen) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from prefrontal.config.import_litellm_settings import IMPLIED, carry_settings, expand_environ, reference
-from prefrontal.config.yaml_source import parse_yaml
+from prefrontal.config.yaml_source import parse_yaml, write_yaml
 
 PROFILES = {
     "openai": "openai",
@@ -67,7 +67,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The configuration as YAML, the notes as comments above it."""
         head = "".join(f"# {note}\n" for note in self.notes)
-        return head + ("\n" if head else "") + msgspec.yaml.encode(self.config).decode()
+        return head + ("\n" if head else "") + write_yaml(self.config)
 
 
 def import_litellm(text: str, *, file: str | None = None, profiles: Collection[str] | None = None) -> Imported:

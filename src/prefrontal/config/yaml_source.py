@@ -50,6 +50,22 @@ for _tag, _pattern, _first in _SCALARS:
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text in quotes that we, or a reader of YAML 1.1, would take for something else."""
+
+
+_Dumper.yaml_implicit_resolvers = {first: list(rules) for first, rules in yaml.SafeDumper.yaml_implicit_resolvers.items()}
+for _tag, _pattern, _first in _SCALARS:
+    _Dumper.add_implicit_resolver(_tag, re.compile(_pattern), list(_first))
+
+
+def write_yaml(value: Any) -> str:
+    """Return a value, or a tree of structs, as YAML that `parse_yaml` reads back as the same."""
+    plain = msgspec.to_builtins(value)
+    written: str = yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return written
+
+
 def parse_scalar(text: str) -> Any:
     """Return the value YAML gives to `text` standing alone: for values from the environment. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a safe loader
