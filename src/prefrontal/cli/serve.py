@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from prefrontal import __version__
+from prefrontal.cli.lines import RequestLines
 from prefrontal.cli.logs import Logs
 from prefrontal.cli.screen import Screen
 from prefrontal.cli.session import Place
@@ -142,26 +143,32 @@ async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs
         screen.line(line)
         screen.out.flush()
 
+    lines = RequestLines(logs.write, asyncio.get_running_loop().call_later)
+
     def greet(pf: Prefrontal, _say: Callable[[str], None]) -> None:
-        _configure(pf, logs)
+        _configure(pf, logs, lines)
+        pf.observers.append(lines.observe)
         make_folder(folder_of(pf))
-        pf.holder.listen(lambda _old, _new, _changes: _configure(pf, logs))
+        pf.holder.listen(lambda _old, _new, _changes: _configure(pf, logs, lines))
         tasks.append(asyncio.get_running_loop().create_task(_greet(pf, said[0], screen), name="greeting"))
 
     try:
         await server.serve(place.config, env=place.env, flags=flags, say=say, greet=greet)
     finally:
+        lines.flush()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _configure(pf: Prefrontal, logs: Logs) -> None:
+def _configure(pf: Prefrontal, logs: Logs, lines: RequestLines) -> None:
     from prefrontal.config.redact import Redactor, secrets_of
 
     keys = [card.key for card in pf.registry.cards.values() if card.key]
     redactor = Redactor([*secrets_of(pf.config), *keys])
-    logs.configure(level=pf.config.logging.level, form=pf.config.logging.format, redactor=redactor)
+    settings = pf.config.logging
+    logs.configure(level=settings.level, form=settings.format, redactor=redactor)
+    lines.configure(enabled=settings.level in ("debug", "info"), form=settings.format, redactor=redactor)
 
 
 async def _greet(pf: Prefrontal, url: str, screen: Screen) -> None:

@@ -131,7 +131,8 @@ class Site:
             task.uncancel()  # it was `cut`, and the client is still there
             await self.fail(started, cause, request_id, extra)
         except Exception as error:  # the edge: a bug of ours, worded without its insides and logged with them
-            log.exception("request failed inside the gateway")
+            about = {"request_id": request_id, "path": scope["path"]}
+            log.exception("request failed inside the gateway", extra={"fields": about})
             await self.fail(started, InvariantBroken(f"The gateway failed: {type(error).__name__}."), request_id, extra)
 
     async def fail(self, send: _Started, error: PrefrontalError, request_id: str | None, extra: Headers) -> None:
