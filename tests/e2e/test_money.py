@@ -28,6 +28,8 @@ ADMIN = {"authorization": "Bearer admin-of-the-tests"}
 STREAMS = 200
 USD_IN, USD_OUT = 2.0, 10.0
 TOTAL_S = 2.0
+INPUT = 100
+LONG = "word " * 84
 
 
 def settings(up: MockUpstream) -> dict[str, Any]:
@@ -47,10 +49,10 @@ def settings(up: MockUpstream) -> dict[str, Any]:
 def said(request: Recorded) -> Answer:
     """As many tokens as the number in the prompt says, so that each request has a truth of its own.
 
-    A token has four characters and a prompt five tokens, which is near what the gateway takes them for.
+    A token of the answer has four characters and a long prompt a hundred tokens, which is near what the gateway takes them for.
     """
     count = number_of(request) % 17 + 3
-    return Answer(text="abc " * count, pace_s=0.004, input_tokens=5)
+    return Answer(text="abc " * count, pace_s=0.004, input_tokens=INPUT)
 
 
 def number_of(request: Recorded) -> int:
@@ -113,7 +115,7 @@ async def stream_some(served: Served, secret: str, number: int, chance: random.R
         "max_tokens": 50,
         "stream_options": {"include_usage": True},
         "metadata": {"number": str(number)},
-        "messages": [{"role": "user", "content": f"say {number}"}],
+        "messages": [{"role": "user", "content": f"{LONG} {number}"}],
     }
     leave_after = chance.randrange(0, 20) if chance.random() < 0.5 else None
     headers = {"authorization": f"Bearer {secret}"}
@@ -157,10 +159,10 @@ async def test_peers_6_and_9_the_books_are_the_upstreams(served: Served) -> None
     assert min(len(reported), len(estimated)) > STREAMS / 8
     for number, (_, held, inputs, outputs, pico) in reported.items():
         count = number % 17 + 3
-        assert (held, inputs, outputs) == (0, 5, count)
+        assert (held, inputs, outputs) == (0, INPUT, count)
         assert pico == round((inputs * USD_IN + outputs * USD_OUT) * 1e6)
     assert all(held == 0 and pico > 0 for _, held, _, _, pico in estimated.values())
-    assert sum(c[2] for c in estimated.values()) == pytest.approx(5 * len(estimated), rel=0.1)
+    assert sum(c[2] for c in estimated.values()) == pytest.approx(INPUT * len(estimated), rel=0.1)
     # the upstream wrote on for as long as word of the client's leaving was on its way, so it wrote more than was relayed
     written = sum(min(truth[number].chunks_sent, number % 17 + 4) - 1 for number in estimated)
     assert 0.4 * written < sum(c[3] for c in estimated.values()) < 1.1 * written
@@ -217,7 +219,7 @@ async def test_a_key_sees_only_what_exists_for_it(served: Served) -> None:
 
 async def test_a_used_up_budget_is_the_429_the_sdk_understands(served: Served) -> None:
     """The official SDK raises RateLimitError at once, without retrying, and finds code and details."""
-    secret = await served.key("poor", budgets=[{"window": "day", "usd": 0.0006}])
+    secret = await served.key("poor", budgets=[{"window": "day", "usd": 0.0008}])
     async with openai.AsyncOpenAI(base_url=f"{served.gateway.url}/v1", api_key=secret, max_retries=3) as sdk:
         ask = functools.partial(sdk.chat.completions.create, model="m", messages=[{"role": "user", "content": "say 8"}])
         await ask(max_tokens=50)
@@ -227,9 +229,9 @@ async def test_a_used_up_budget_is_the_429_the_sdk_understands(served: Served) -
         assert caught.value.code == "insufficient_quota"
         assert caught.value.response.headers["x-should-retry"] == "false"
         details = caught.value.response.json()["x_prefrontal"]["details"]
-        assert (details["window"], details["limit"], details["dimension"]) == ("day", 0.0006, "budget_usd")
+        assert (details["window"], details["limit"], details["dimension"]) == ("day", 0.0008, "budget_usd")
         assert len(served.up.requests) == before
-    budget = {"window": "day", "usd": 0.0006, "on_exhaustion": "degrade"}
+    budget = {"window": "day", "usd": 0.0008, "on_exhaustion": "degrade"}
     changed = await served.admin("POST", "keys/poor", json={"budgets": [budget]})
     assert changed["budgets"][0]["on_exhaustion"] == "degrade"
     answer = await served.ask(secret)
