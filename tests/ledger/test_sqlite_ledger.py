@@ -89,6 +89,18 @@ async def test_a_disk_with_hardly_any_room_refuses_new_work_and_still_settles(op
     ledger.admit()
 
 
+async def test_a_full_disk_is_called_full_whatever_the_database_calls_it(open_ledger: Open, disk: Any, eventually: Any) -> None:
+    """SQLite says `disk I/O error` when the log beside the database cannot grow; that sends people to the wrong place."""
+    free = [10**9]
+    ledger = open_ledger(free_bytes=lambda: free[0])
+    free[0], disk.broken = 0, True
+    ledger.put(make_record(1))
+    await eventually(lambda: not ledger.status().writable)
+    assert ledger.status().last_error == "the disk is full (disk I/O error)"
+    disk.broken, free[0] = False, 10**9
+    await eventually(lambda: ledger.status().queued == 0)
+
+
 async def test_a_disk_without_room_is_noticed_before_the_first_request(open_ledger: Open) -> None:
     """Nothing has to fail first."""
     with pytest.raises(Overloaded):

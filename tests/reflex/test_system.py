@@ -44,6 +44,25 @@ def ask(text: str, allow_host: bool = True) -> ReflexAnswer | None:
 
 
 @pytest.mark.parametrize(
+    ("passed_s", "shown"),
+    [
+        (30, "for 0 minutes."),
+        (61, "for 1 minute."),
+        (3_700, "for 1 hour and 1 minute."),
+        (86_400, "for 1 day, 0 hours and 0 minutes."),
+    ],
+)
+def test_an_uptime_begins_with_what_there_is(passed_s: int, shown: str) -> None:
+    """Nobody says "0 days, 1 hour": larger units that are nought are left out."""
+    context = ReflexContext(now_s=1_000_000.0 + passed_s, allow_host=True)
+    proposal = REFLEXES.propose("uptime", context)
+    assert proposal is not None
+    answer = REFLEXES.answer(proposal, context)
+    assert answer is not None
+    assert answer.text.endswith(shown)
+
+
+@pytest.mark.parametrize(
     ("text", "value", "shown"),
     [
         ("what is the cpu usage?", "12.5", "12.5%"),

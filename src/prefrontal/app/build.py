@@ -19,6 +19,7 @@ from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.opening import open_telemetry
 from prefrontal.app.telemetry.worker import TelemetryWorker
 from prefrontal.app.vitals import VitalSigns
+from prefrontal.app.zone import machine_zone
 from prefrontal.assess.rules import load_rules
 from prefrontal.clock import Chance, Clock
 from prefrontal.config import schema
@@ -272,6 +273,7 @@ class Builder:
                 ready=lambda: {status.model_id: status.state == "ready" for status in engines.status()},
                 sink=sink,
                 tracing=tracing,
+                timezone=machine_zone(self.env),
                 treasury=money.treasury,
             )
         )

@@ -63,7 +63,7 @@ def _channels(config: Config, policies: Iterable[str] | None, names: _Names, not
 def _reflexes(config: Config, tools: Iterable[str] | None, note: Note) -> None:
     reflexes = config.routing.reflexes
     try:
-        ZoneInfo(reflexes.timezone)
+        ZoneInfo(reflexes.timezone or "UTC")
     except (KeyError, ValueError, OSError):
         hint = "use an IANA name such as Europe/Berlin"
         note(("routing", "reflexes", "timezone"), "timezone", f'unknown time zone "{reflexes.timezone}"', hint)

@@ -102,7 +102,9 @@ class Reflexes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     enabled: Annotated[bool, Meta(description="Whether `auto` may answer without a model.")] = True
     tools: Annotated[tuple[str, ...] | None, Meta(description="Which tools may answer; left out: all of them.")] = None
-    timezone: Annotated[str, Meta(description='Time zone of "today" and "now", an IANA name.')] = "UTC"
+    timezone: Annotated[
+        str | None, Meta(description='Time zone of "today" and "now", an IANA name; left out: this machine\'s.')
+    ] = None
     with_system_prompt: Annotated[
         bool,
         Meta(description="Whether a request with a system prompt may be answered by a reflex, which does not read it."),

@@ -288,5 +288,5 @@ class Machine:
         return plan_inputs(run, self.parts, offer=offer, turn=self._turn)
 
     def _reflex_context(self, run: Run) -> ReflexContext:
-        zone = run.request.hints.timezone or run.world.config.routing.reflexes.timezone
+        zone = run.request.hints.timezone or run.world.config.routing.reflexes.timezone or self.parts.timezone
         return ReflexContext(now_s=run.started_s, timezone=zone, allow_host=run.context.allow_host, channel=run.channel)

@@ -26,7 +26,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
     ready: which local engines are up (True) or would have to be started (False), by model id. adhoc: a card for
     ``provider/model`` when that provider's key lies in the environment although nothing names the model. tracing: upstreams
-    are told of traces that begin here, too, and not only of those that callers began.
+    are told of traces that begin here, too, and not only of those that callers began. timezone: of this machine, for questions
+    about time where neither caller nor configuration names one.
     """
 
     executor: Executor
@@ -45,3 +46,4 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     treasury: Treasury | None = None
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
     tracing: bool = False
+    timezone: str = "UTC"

@@ -163,5 +163,8 @@ def _uptime(seconds: int) -> tuple[str, str]:
     days, rest = divmod(seconds, 86400)
     hours, rest = divmod(rest, 3600)
     counted = [(days, "day"), (hours, "hour"), (rest // 60, "minute")]
-    first, second, third = (f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted)
-    return f"This host has been up for {first}, {second} and {third}.", str(seconds)
+    while len(counted) > 1 and not counted[0][0]:
+        del counted[0]
+    *others, last = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted]
+    span = f"{', '.join(others)} and {last}" if others else last
+    return f"This host has been up for {span}.", str(seconds)
