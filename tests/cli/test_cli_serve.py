@@ -71,8 +71,12 @@ def test_a_taken_port_gives_the_next_in_json_lines(registry: Path, serve: Run) -
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A file in its way costs the folder, not the start."""
+    own = logging.getLogger("prefrontal.cli.serve")
+    caplog.set_level(logging.WARNING, own.name)
+    own.addHandler(caplog.handler)  # a command of an earlier test may have taken the lines of all ours for itself
     (tmp_path / "models").write_text("")
     make_folder(tmp_path / "models")
+    own.removeHandler(caplog.handler)
     make_folder(tmp_path / "other" / "models")
     assert (tmp_path / "other" / "models").is_dir()
     assert "cannot be made: File exists" in caplog.text
