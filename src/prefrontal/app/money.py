@@ -261,4 +261,4 @@ def _rates(entries: tuple[KeyRate, ...]) -> tuple[Rate, ...]:
 
 
 def _named(scope: str, of: str, window: str) -> str:
-    return f"{scope} per {window}" if of == EACH else f"{scope} {of} per {window}"
+    return f"{scope} per {window}" if of == EACH or scope == "global" else f"{scope} {of} per {window}"
