@@ -159,7 +159,7 @@ def test_every_room_has_a_line_in_the_readme() -> None:
     folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
     modules = {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
     listed = {cells[0].strip("`") for cells in rows(README, r"`[a-z_]+(/|\.py)`")}
-    beside = {f"{name}/" for name in ("tests", "bench", "docs", "examples")}
+    beside = {f"{name}/" for name in ("tests", "bench", "docs", "deploy", "examples")}
     assert listed == folders | modules | beside
     assert [name for name in beside if not (ROOT / name).is_dir()] == []
 
