@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +19,11 @@ OVERHEAD_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 
 """Buckets for the time that is ours."""
 
 NO_MODEL = "none"
+
+OTHER = "other"
+MOST_SERIES = 2000
+"""Series of one family (assumed: hundreds of models). Models that are named as ``provider/model`` without being configured are as
+many as clients think of."""
 
 
 class Metrics:
@@ -102,6 +107,11 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def bounded(labels: tuple[str, ...], known: Sized) -> tuple[str, ...]:
+    """Return new labels, or those of all that came too late: a family has at most `MOST_SERIES` series and one more."""
+    return labels if len(known) < MOST_SERIES else (OTHER,) * len(labels)
+
+
 class Counts:
     """A counter by labels. Owned by one event loop."""
 
@@ -113,7 +123,11 @@ class Counts:
 
     def add(self, labels: tuple[str, ...], amount: float = 1.0) -> None:
         """Count up."""
-        self._values[labels] = self._values.get(labels, 0.0) + amount
+        value = self._values.get(labels)
+        if value is None:
+            labels = bounded(labels, self._values)
+            value = self._values.get(labels, 0.0)
+        self._values[labels] = value + amount
 
     def collect(self) -> Iterable[Any]:
         """Yield the family."""
@@ -136,6 +150,8 @@ class Means:
 
     def add(self, labels: tuple[str, ...], value: float) -> None:
         """Count a value."""
+        if labels not in self._values:
+            labels = bounded(labels, self._values)
         count, total = self._values.get(labels, (0, 0.0))
         self._values[labels] = (count + 1, total + value)
 
@@ -163,7 +179,8 @@ class Spread:
         """Count a value into its bucket."""
         buckets = self._values.get(labels)
         if buckets is None:
-            buckets = self._values[labels] = [0] * (len(self._bounds) + 1)
+            labels = bounded(labels, self._values)
+            buckets = self._values.setdefault(labels, [0] * (len(self._bounds) + 1))
         buckets[bisect_left(self._bounds, value)] += 1
         self._sums[labels] = self._sums.get(labels, 0.0) + value
 
