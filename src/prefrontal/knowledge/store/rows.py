@@ -18,7 +18,7 @@ PART_BYTES = 65_536
 """A file's bytes are stored in parts of this size, so that a passage is read without unpacking the whole file (assumed)."""
 
 LEVEL = 3
-"""Compression level of zlib (measured: 6 costs twice the time for 3 % of the space)."""
+"""Compression level of zlib (measured on Python source: 6 takes 1.9 times as long and saves 9 %)."""
 
 PLAIN, ZLIB = 0, 1
 
