@@ -12,6 +12,7 @@ from prefrontal.cli import options
 from prefrontal.cli.config_commands import config_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
+from prefrontal.cli.knowledge_commands import knowledge_app
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
 from prefrontal.cli.screen import Screen
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.add_typer(models_app)
+app.add_typer(knowledge_app)
 app.add_typer(config_app)
 app.add_typer(keys_app)
 

@@ -85,7 +85,7 @@ def _cell(text: str | None) -> str:
 def _default(item: Any) -> str:
     if item.required:
         return "required"
-    if item.default in (None, False, (), []) or callable(item.default):
+    if item.default in (None, False, (), [], "") or callable(item.default):
         return ""
     return f"`{item.default}`"
 
