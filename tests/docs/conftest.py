@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from prefrontal.clock import SystemClock
+from prefrontal.knowledge.ingest.run import ingest_bytes
+from prefrontal.knowledge.store.engram import create
 from prefrontal.serve.server import serve
 from prefrontal.testing.upstream import MockUpstream
 
@@ -77,7 +80,10 @@ class Running:
         self.ready.set()
 
     def config(self) -> Path:
-        """Write the configuration with the upstream's address in it."""
+        """Write the configuration with the upstream's address in it, and the engram of the examples."""
+        handbook = self.home / "engrams" / "handbook.engram"
+        create(handbook, clock=SystemClock())
+        ingest_bytes(handbook, "pumps.md", b"# Pumps\n\nGrease the seal of the pump each spring.\n", clock=SystemClock())
         path = self.home / "prefrontal.yaml"
         path.write_text((HERE / "gateway.yaml").read_text().replace("${MOCK}", self.upstream))
         return path

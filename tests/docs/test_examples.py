@@ -59,7 +59,9 @@ NOT_RUN = {
 }
 """Commands that are shown and not run, and why."""
 
-VOLATILE = {"id", "trace", "created", "loaded_at_s", "hash", "generation", "file", "x_prefrontal.overhead_ms", "embedding"}
+VOLATILE = {"id", "trace", "created", "loaded_at_s", "hash", "generation", "file", "x_prefrontal.overhead_ms", "embedding"} | {
+    *("score", "part", "evidence"),  # of a search: they change with the tuning of the ranking
+}
 """Keys whose values differ from run to run; only the kind of value is compared. Every duration is one."""
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)

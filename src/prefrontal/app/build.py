@@ -185,6 +185,7 @@ class Builder:
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
             money=money,
         )
+        closers.append(pf.knowledge.aclose)
         pf.telemetry = telemetry
         pf.engine_memory = self._engine_memory(engines, closers)
         discovery.on_change = lambda cards: self._discovered(pf, cards)

@@ -10,6 +10,7 @@ import msgspec
 
 from prefrontal.app.compose import Prompt, compose
 from prefrontal.app.engine_memory import EngineMemory
+from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.money import Money
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
@@ -70,6 +71,7 @@ class Prefrontal:
         self.money = money
         self._views: dict[frozenset[str], World] = {}
         self._world: tuple[Current[Registry], World] | None = None
+        self.knowledge = Knowledge(home.engrams, clock=self.clock)
         self.telemetry: TelemetryWorker | None = None
         self.engine_memory: EngineMemory | None = None
         self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place

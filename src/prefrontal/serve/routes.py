@@ -18,6 +18,7 @@ from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
 from prefrontal.serve.engines import list_engines
+from prefrontal.serve.knowledge import describe_knowledge, list_knowledge, search_knowledge
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.responses import count_responses, delete_response, get_response
@@ -41,6 +42,7 @@ KNOWN = (
     "/v1/traces",
     "/v1/config/status",
     "/v1/engines",
+    "/v1/knowledge",
     "/v1/admin/keys",
     "/v1/admin/budgets",
     "/v1/admin/spend",
@@ -70,6 +72,9 @@ def build_routes(site: Site) -> Router:
             Route("/v1/messages/count_tokens", pages.count_messages, methods=["POST"]),
             Route("/v1/responses/input_tokens", pages.count_responses, methods=["POST"]),
             Route("/v1/responses/{response_id}", pages.response, methods=["GET", "DELETE"]),
+            Route("/v1/knowledge", pages.knowledge, methods=["GET"]),
+            Route("/v1/knowledge/{name}", pages.engram, methods=["GET"]),
+            Route("/v1/knowledge/{name}/search", pages.knowledge_search, methods=["POST"]),
             Route("/v1/explain", pages.explain, methods=["POST"]),
             Route("/v1/tokens", pages.tokens, methods=["POST"]),
             Route("/v1/traces", pages.traces, methods=["GET"]),
@@ -143,6 +148,19 @@ class Pages:
     async def model(self, request: Request) -> Response:
         """One model. Raises UnknownModel."""
         return answer(describe_model(self._pf, request.path_params["name"], _grant(request)))
+
+    async def knowledge(self, _request: Request) -> Response:
+        """The engrams that can be searched."""
+        return answer(await list_knowledge(self._pf))
+
+    async def engram(self, request: Request) -> Response:
+        """One engram. Raises NotFound."""
+        return answer(await describe_knowledge(self._pf, request.path_params["name"]))
+
+    async def knowledge_search(self, request: Request) -> Response:
+        """Passages for a query, with citations."""
+        body = await self._site.body(request.scope, request.receive)
+        return answer(await search_knowledge(self._pf, request.path_params["name"], body))
 
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""

@@ -1,0 +1,141 @@
+"""The engrams of this home, asked beside everything else: searches run on threads, so that no request waits for another's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prefrontal.clock import Clock
+from prefrontal.errors import NotFound, PrefrontalError, StoreError
+from prefrontal.knowledge.installed import require
+
+if TYPE_CHECKING:
+    from prefrontal.knowledge.cache import EngramCache
+    from prefrontal.knowledge.search.filters import Filter
+    from prefrontal.knowledge.search.searcher import Searcher
+
+T = TypeVar("T")
+
+
+class Knowledge:
+    """Searches the engrams of a folder. Nothing is loaded before the first question."""
+
+    def __init__(self, folder: Path, *, clock: Clock) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._cache: EngramCache | None = None
+        self._lock = threading.Lock()
+
+    async def engrams(self) -> list[dict[str, Any]]:
+        """Return what can be searched: name, version, files, passages. A damaged engram is listed with its problem.
+
+        Raises CapabilityMissing without the extra `knowledge`.
+        """
+        return await asyncio.to_thread(self._list)
+
+    async def engram(self, name: str) -> dict[str, Any]:
+        """Return one of them with its shape and types of files. Raises NotFound, StoreError, CapabilityMissing."""
+        return await self._asked(name, lambda searcher: _described(name, searcher))
+
+    async def search(
+        self, name: str, query: str, *, k: int = 10, where: Filter | None = None, text: bool = True
+    ) -> dict[str, Any]:
+        """Return the `k` best passages of an engram with citations and the words that matched.
+
+        `evidence` is how much of the query the best passage holds, in [0, 1]. Raises NotFound for an unknown engram,
+        InvalidRequest for a bad `k` or filter, StoreError for a damaged engram, CapabilityMissing without the extra `knowledge`.
+        """
+
+        def ask(searcher: Searcher) -> dict[str, Any]:
+            from prefrontal.knowledge.present import shown
+
+            began = self._clock.monotonic()
+            hits = searcher.search(query, k=k, where=where, text=text)
+            return {
+                "engram": name,
+                "version": searcher.index.version,
+                "query": query,
+                "results": shown(hits, searcher.engram, name),
+                "evidence": round(searcher.evidence(query, hits[:1]), 4),
+                "took_ms": round(1000 * (self._clock.monotonic() - began), 3),
+            }
+
+        return await self._asked(name, ask)
+
+    async def aclose(self) -> None:
+        """Let go of all engrams."""
+        if self._cache is not None:
+            await asyncio.to_thread(self._cache.close)
+
+    async def _asked(self, name: str, question: Callable[[Searcher], T]) -> T:
+        def run() -> T:
+            try:
+                with self._opened().using(name) as searcher:
+                    return question(searcher)
+            except StoreError as error:  # callers are told which engram, not where it lies
+                raise StoreError(_without(self._folder, error.message), hint=error.hint) from error
+
+        return await asyncio.to_thread(run)
+
+    def _list(self) -> list[dict[str, Any]]:
+        cache = self._opened()
+        return [_entry(cache.folder, name) for name in cache.names()]
+
+    def _opened(self) -> EngramCache:
+        require()
+        from prefrontal.knowledge.cache import EngramCache
+
+        with self._lock:
+            if self._cache is None:
+                self._cache = EngramCache(self._folder)
+            return self._cache
+
+
+def _entry(folder: Path, name: str) -> dict[str, Any]:
+    from prefrontal.knowledge.store.engram import Engram
+
+    entry: dict[str, Any] = {"id": name, "object": "engram", "version": 0, "passages": 0, "problem": None}
+    try:
+        with Engram(folder / f"{name}.engram") as engram:
+            root = engram.node()
+            return entry | {"version": engram.version, "passages": root.chunks if root else 0}
+    except NotFound:  # removed since it was listed
+        return entry | {"problem": "it is gone"}
+    except PrefrontalError as error:
+        return entry | {"problem": _without(folder, error.message)}
+
+
+def _without(folder: Path, text: str) -> str:
+    return text.replace(f"{folder}/", "")
+
+
+def _described(name: str, searcher: Searcher) -> dict[str, Any]:
+    engram = searcher.engram
+    types: Counter[str] = Counter()
+    size = 0
+    for file in engram.files():
+        types[file.type] += 1
+        size += file.stat.size
+    versions = engram.versions()
+    return {
+        "id": name,
+        "object": "engram",
+        "version": engram.version,
+        "uid": engram.meta.uid,
+        "created_s": engram.meta.created_s,
+        "updated_s": versions[-1].at_s if versions else engram.meta.created_s,
+        "files": sum(types.values()),
+        "passages": searcher.index.count,
+        "content_bytes": size,
+        "types": dict(types.most_common()),
+        "vectors": {
+            "dim": searcher.shape.dim,
+            "nonzeros": searcher.shape.nonzeros,
+            "mode": searcher.shape.mode,
+            "seed": searcher.shape.seed,
+        },
+    }
