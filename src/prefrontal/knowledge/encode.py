@@ -29,7 +29,7 @@ IN_TITLE, IN_SYMBOL, IN_PATH = 1, 2, 4
 """Flags of a term: the fields beside the text in which it occurs."""
 
 POSITIONS = 4
-"""Places of a word in ternary mode (measured at 200 non-zeros: with the default constants 3 and 5 are worse on each of four sets)."""
+"""Places of a word in ternary mode (measured with the default constants: 3 and 5 are worse on each of four sets)."""
 
 RANK_WORD, RANK_FIELD, RANK_WHOLE, RANK_PAIR = 3, 2, 1, 0
 """What is kept first when a passage has more atoms than non-zeros: words before fields before pairs."""

@@ -57,7 +57,7 @@ class Constants(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of saturation and length normalisation. Constants, never corpus statistics, so that vectors can be subtracted.
 
     `k1` and `b` as in BM25 (assumed). The lengths are the words of a usual chunk of that kind (prose and code: measured,
-    rounded; the others assumed);    `node_length` that of a usual file, for accumulators.
+    rounded; the others assumed); `node_length` that of a usual file, for accumulators.
     """
 
     k1: float = 1.2

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 BATCH_BYTES = 1_000_000
 BATCH_FILES = 400
-"""What is prepared in one go: enough to spread the fixed costs, little enough to stay in memory (measured: flat from here)."""
+"""What is prepared in one go: enough to spread the fixed costs, little enough to stay in memory (assumed)."""
 
 COMMIT_BATCHES = 40
 """Batches of a first ingest that one version holds: what a killed process loses at most is seconds of work (assumed)."""
