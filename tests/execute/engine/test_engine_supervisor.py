@@ -186,7 +186,8 @@ async def test_web_pages_may_not_call_the_engine(rules_gguf: Path) -> None:
                 connection.close()
 
         assert await asyncio.to_thread(preflight) in (None, "http://127.0.0.1")
-        [child] = [child for child in psutil.Process().children() if "prefrontal.execute.engine.child" in child.cmdline()]
+        alive = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+        [child] = [child for child in alive if "prefrontal.execute.engine.child" in child.cmdline()]
         listening = {entry.laddr.ip for entry in child.net_connections() if entry.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
 

@@ -9,6 +9,8 @@ from prefrontal.errors import InvalidRequest
 from prefrontal.providers.openai.check import bad_value, missing, need_object, need_string, wrong_type
 
 _DRAFTS = ("draft-04/", "draft-06/", "draft-07/", "draft/2019-09/", "draft/2020-12/")
+SCHEMA_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
+"""The types there are (specified: JSON Schema)."""
 
 
 def check_schema(schema: object, where: str) -> dict[str, Any]:
@@ -34,7 +36,10 @@ def check_schema(schema: object, where: str) -> dict[str, Any]:
         jsonschema_rs.meta.validate(checked)
     except jsonschema_rs.ValidationError as error:
         inside = "".join([f".{step}" for step in error.instance_path])
-        raise InvalidRequest(f"Invalid schema for '{where}': at '{inside or '.'}' {error.message}.", param=where) from None
+        said = error.message
+        if inside.endswith(".type") and "anyOf" in said:  # a choice of schemas tells a reader nothing
+            said = f"{said.partition(' is not ')[0]} is no type: it is one of {', '.join(SCHEMA_TYPES)}, or a list of them"
+        raise InvalidRequest(f"Invalid schema for '{where}': at '{inside or '.'}' {said}.", param=where) from None
     except (jsonschema_rs.ReferencingError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"Invalid schema for '{where}': {error}.", param=where) from None
     return found
