@@ -107,7 +107,7 @@ def response_object(
 
     reason: why it is incomplete. passed: fields of the upstream's answer that this code does not know.
     """
-    chat, own = request.chat, request.own
+    chat = request.chat
     shown: Item = {
         "id": id,
         "object": "response",
@@ -122,7 +122,7 @@ def response_object(
         "output": output,
         "parallel_tool_calls": chat.parallel_tool_calls is not False,
         "previous_response_id": request.previous_id,
-        "reasoning": {"effort": chat.reasoning_effort, "summary": (own.get("reasoning") or {}).get("summary")},
+        "reasoning": _reasoning(request),
         "store": request.store,
         "temperature": chat.sampling.temperature,
         "text": _text(request),
@@ -136,10 +136,19 @@ def response_object(
     }
     if extension is not None:
         shown["x_prefrontal"] = extension
-    more = dict(passed or {})
+    return _with_passed(shown, passed or {})
+
+
+def _with_passed(shown: Item, passed: Item) -> Item:
+    """Return the object with the upstream's own fields, which win over nothing of ours."""
+    more = dict(passed)
     if shown["usage"] is not None:
         shown["usage"] = {**more.pop("usage", {}), **shown["usage"]}
     return {**more, **shown}
+
+
+def _reasoning(request: ResponsesRequest) -> Item:
+    return {"effort": request.chat.reasoning_effort, "summary": (request.own.get("reasoning") or {}).get("summary")}
 
 
 def _text(request: ResponsesRequest) -> Item:
