@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sys
@@ -96,6 +97,14 @@ def test_update_takes_in_what_changed(run: Run, demo: Path, docs: Path) -> None:
     (docs / "page.html").unlink()
     assert run("knowledge", "update", "demo").stdout.startswith("demo: version 2, 1 files added, 1 changed, 2 removed")
     assert "pumps.md" in run("knowledge", "search", "demo", "bearing").stdout
+    assert [line.split()[0] for line in run("knowledge", "history", "demo").stdout.splitlines()] == ["2", "1"]
+    assert [one["number"] for one in json.loads(run("knowledge", "history", "demo", "--json").stdout)] == [2, 1]
+    changes = json.loads(run("knowledge", "diff", "demo", "1", "2", "--json").stdout)
+    expected = [("new.txt", "added"), ("page.html", "removed"), ("page.html!/text", "removed"), ("pumps.md", "changed")]
+    assert [(one["path"], one["change"]) for one in changes["files"]] == expected
+    assert 0 < changes["distance"] < 1
+    assert "changed  pumps.md" in run("knowledge", "diff", "demo", "1", "2").stdout
+    assert run("knowledge", "diff", "demo", "1", "9").exit_code == 1
     assert "versions from 2 remain" in run("knowledge", "gc", "demo").stdout
     assert json.loads(run("knowledge", "gc", "demo", "--json").stdout)["files"] == 0
 
@@ -168,6 +177,28 @@ def test_a_corpus_is_taken_in_and_judged(run: Run, home: Path, folder: Path) -> 
     assert (first["query_id"], first["results"][0][0]) == ("q1", "d2")
     assert isinstance(first["results"][0][1], float)
     assert second == {"query_id": "2", "results": []}
+
+
+def test_packed_corpora_are_unpacked(run: Run, home: Path, folder: Path) -> None:
+    """A corpus and queries may be gzip files; a broken one is said to be."""
+    (folder / "c.jsonl.gz").write_bytes(gzip.compress(b'{"_id": "d1", "text": "ice"}\n'))
+    (folder / "q.jsonl.gz").write_bytes(gzip.compress(b'{"_id": "q1", "text": "ice"}\n'))
+    (folder / "bad.jsonl.gz").write_bytes(b"no gzip")
+    assert run("knowledge", "ingest", "-e", "set", "--jsonl", "c.jsonl.gz").exit_code == 0
+    assert run("knowledge", "search", "set", "--queries", "q.jsonl.gz", "--run", "run.jsonl").exit_code == 0
+    assert json.loads((folder / "run.jsonl").read_text())["results"][0][0] == "d1"
+    bad = run("knowledge", "ingest", "-e", "set", "--jsonl", "bad.jsonl.gz")
+    assert (bad.exit_code, "is no gzip file" in bad.stderr) == (1, True)
+
+
+def test_other_ways_to_search(run: Run, demo: Path) -> None:
+    """Phrases must stand as they are written; a beam looks into the best files only; vectors alone find things too."""
+    for query, count in (('"seal of the pump"', 1), ('"pump of the seal"', 0), ("greas*", 1), ("seal glacier", 0)):
+        found = json.loads(run("knowledge", "search", "demo", query, "--phrases", "--json").stdout)
+        assert len(found["results"]) == count, query
+    for option in (["--beam", "1"], ["--vector-only"]):
+        found = json.loads(run("knowledge", "search", "demo", "glacier", *option, "--json").stdout)
+        assert found["results"][0]["path"] == "src/ice.py"
 
 
 def test_one_document_may_be_piped(run: Run, home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,28 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def search(name: str, query: str, place: Place, screen: Screen, *, k: int, where: Filter, exact: bool, as_json: bool) -> None:
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How to search. `exact`: rank exactly; `beam`: look into that many best files only; `phrases`: words as they stand."""
+
+    exact: bool = True
+    beam: int | None = None
+    phrases: bool = False
+
+
+def search(name: str, query: str, place: Place, screen: Screen, *, k: int, where: Filter, way: Way, as_json: bool) -> None:
     """Show the best passages."""
     path = located(name, place)
     from prefrontal.knowledge.present import shown
     from prefrontal.knowledge.search.searcher import Searcher
 
     with Searcher(path) as searcher:
-        hits = searcher.search(query, k=k, where=where, exact=exact)
+        if way.phrases:
+            from prefrontal.knowledge.search.phrases import Phrases
+
+            with Phrases(searcher) as phrases:
+                hits = phrases.search(query, k=k, where=where)
+        else:
+            hits = searcher.search(query, k=k, where=where, exact=way.exact, beam=way.beam)
         found = shown(hits, searcher.engram, path.stem)
         version = searcher.index.version
     _show(found, query, path.stem, version, screen, as_json=as_json)
@@ -140,9 +155,10 @@ def extract(
 
 def _queries(file: Path) -> list[Asked]:
     try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+        data = file.read_bytes()
+        lines = (gzip.decompress(data) if file.suffix == ".gz" else data).splitlines()
+    except (OSError, EOFError) as error:
+        raise NotFound(f"{file} cannot be read: {error}.") from error
     found: list[Asked] = []
     for number, line in enumerate(lines, 1):
         if line.strip():

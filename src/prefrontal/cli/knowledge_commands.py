@@ -125,6 +125,13 @@ def search(
     tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Only files with this tag.")] = None,
     symbol: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only in functions and classes that match.")] = None,
     vector_only: Annotated[bool, typer.Option("--vector-only", help="Leave the order to the vectors alone.")] = False,
+    beam: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Look into the N best files only; for large engrams."),
+    ] = None,
+    phrases: Annotated[
+        bool, typer.Option("--phrases", help='Every word, "phrase in order" and prefix* of the query must be there.')
+    ] = False,
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer these, JSON lines with _id and text, by files; needs --run.")
     ] = None,
@@ -150,7 +157,8 @@ def search(
     elif query is None:
         raise typer.BadParameter("a query is needed")
     else:
-        room.search(name, query, at, screen, k=k, where=where, exact=not vector_only, as_json=as_json)
+        way = room.Way(exact=not vector_only, beam=beam, phrases=phrases)
+        room.search(name, query, at, screen, k=k, where=where, way=way, as_json=as_json)
 
 
 @knowledge_app.command()
@@ -219,6 +227,30 @@ def stats(name: Name, config: options.Config = None, as_json: options.Json = Fal
     from prefrontal.cli.knowledge_view import stats as run
 
     run(name, place(config), Screen(), as_json=as_json)
+
+
+@knowledge_app.command()
+@edge
+def history(name: Name, config: options.Config = None, as_json: options.Json = False) -> None:
+    """List the versions of an engram, the newest first."""
+    from prefrontal.cli.knowledge_view import history as run
+
+    run(name, place(config), Screen(), as_json=as_json)
+
+
+@knowledge_app.command()
+@edge
+def diff(
+    name: Name,
+    first: Annotated[int, typer.Argument(metavar="V1", help="A version, as `history` lists it.")],
+    second: Annotated[int, typer.Argument(metavar="V2", help="Another one.")],
+    config: options.Config = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show which files differ between two versions, and how far apart their texts are."""
+    from prefrontal.cli.knowledge_view import diff as run
+
+    run(name, first, second, place(config), Screen(), as_json=as_json)
 
 
 @knowledge_app.command()

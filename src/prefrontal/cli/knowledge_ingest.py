@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
@@ -142,7 +143,14 @@ def _stream(name: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     with open(name, "rb") as stream:
-        yield stream
+        if not name.endswith(".gz"):
+            yield stream
+            return
+        try:
+            with gzip.open(stream) as unpacked:
+                yield cast("BinaryIO", unpacked)
+        except (gzip.BadGzipFile, EOFError) as error:
+            raise InvalidRequest(f"{name} is no gzip file, or is cut short: {error}.") from error
 
 
 class _Meter:

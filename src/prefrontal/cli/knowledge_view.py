@@ -129,6 +129,47 @@ def _version(one: Any) -> str:
     return f"{one.number}  {moment(one.at_s)}  {one.kind}: {one.added} added, {one.changed} changed, {one.removed} removed"
 
 
+def history(name: str, place: Place, screen: Screen, *, as_json: bool) -> None:
+    """List versions, the newest first."""
+    path = located(name, place)
+    from prefrontal.knowledge.store.engram import Engram
+
+    with Engram(path) as engram:
+        versions = engram.versions()[::-1]
+    if as_json:
+        screen.json(versions)
+        return
+    for one in versions:
+        screen.line(_version(one))
+    if not versions:
+        screen.note(f"Nothing was ever put into {path.stem}.")
+
+
+def diff(name: str, first: int, second: int, place: Place, screen: Screen, *, as_json: bool) -> None:
+    """Show what changed between two versions."""
+    path = located(name, place)
+    from prefrontal.knowledge.history import diff as compare
+    from prefrontal.knowledge.history import distance
+    from prefrontal.knowledge.present import printable
+    from prefrontal.knowledge.store.engram import Engram
+
+    with Engram(path) as engram:
+        found = compare(engram, first, second)
+        apart = round(distance(engram, first, second), 6)
+    if as_json:
+        files = [
+            {"path": printable(one.path), "change": one.change, "before": printable(one.before) or None}
+            | {"size_before": one.size_before, "size_after": one.size_after}
+            for one in found
+        ]
+        screen.json({"distance": apart, "files": files})
+        return
+    for one in found:
+        was = f" (was {printable(one.before)})" if one.before else ""
+        screen.line(f"{one.change:<8} {printable(one.path)}{was}  {size(one.size_before)} → {size(one.size_after)}")
+    screen.line(f"{len(found)} files differ; distance {apart:g} (0: the same text, 1: nothing in common)")
+
+
 def manifest(name: str, out: Path | None, place: Place, screen: Screen, *, version: int | None, as_json: bool) -> None:
     """Write the manifest."""
     path = located(name, place)
