@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prefrontal.errors import NotFound, StoreError
+from prefrontal.knowledge import cache as cache_room
 from prefrontal.knowledge.cache import EngramCache
 from prefrontal.knowledge.ingest.run import ingest_bytes
 from prefrontal.testing.clock import FakeClock
@@ -79,6 +80,30 @@ def test_a_damaged_engram_hurts_no_other(cache: EngramCache) -> None:
         with pytest.raises(StoreError):
             ask(cache, "bad", "x")
     assert ask(cache, "a", "worda") == ["a.txt"]
+    cache.close()
+
+
+def test_an_engram_that_opens_slowly_holds_up_no_other(cache: EngramCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening may mean making an index; meanwhile other engrams answer."""
+    opening, go = threading.Event(), threading.Event()
+    ready = cache_room._Open.ready
+
+    def slow(self: cache_room._Open) -> object:
+        if self.path.name == "a.engram":
+            opening.set()
+            go.wait(10)
+        return ready(self)
+
+    monkeypatch.setattr(cache_room._Open, "ready", slow)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(ask(cache, "a", "worda")))
+    thread.start()
+    assert opening.wait(10)
+    assert ask(cache, "b", "wordb") == ["b.txt"]
+    assert found == []
+    go.set()
+    thread.join(10)
+    assert found == ["a.txt"]
     cache.close()
 
 

@@ -86,6 +86,7 @@ def ingest(taking: Taking, place: Place, screen: Screen, clock: Clock, *, as_jso
     with _Meter(screen, clock) as meter:
         if sources:
             workers = _workers(sources) if taking.workers is None else taking.workers
+            meter.total = _count(sources) if screen.err_tty else 0
             reports.append(run(path, sources, clock=clock, workers=workers, watch=meter.show))
         if "-" in taking.folders:
             reports.append(_piped(path, taking, clock))
@@ -119,6 +120,12 @@ def _workers(sources: list[Any]) -> int:
             if total >= PARALLEL_BYTES:
                 return cores if cores > 1 else 0
     return 0
+
+
+def _count(sources: list[Any]) -> int:
+    from prefrontal.knowledge.ingest.walk import walk
+
+    return sum(1 for source in sources for _ in walk(source))
 
 
 def _piped(path: Path, taking: Taking, clock: Clock) -> Report:
@@ -162,6 +169,7 @@ class _Meter:
         self._shown_at: float | None = None
         self._began = clock.monotonic()
         self.elapsed_s = 0.0
+        self.total = 0  # files that will come, where that is known
 
     def __enter__(self) -> _Meter:
         return self
@@ -179,7 +187,12 @@ class _Meter:
             return
         self._shown_at = now
         rate = progress.chunks / max(now - self._began, 1e-3)
-        text = f"{progress.taken:,} files, {progress.chunks:,} passages, {size(progress.size_bytes)}, {rate:,.0f} passages/s"
+        left = ""
+        if self.total > progress.seen > 0:
+            left = f", about {duration(1000 * (now - self._began) * (self.total - progress.seen) / progress.seen)} left"
+        text = (
+            f"{progress.taken:,} files, {progress.chunks:,} passages, {size(progress.size_bytes)}, {rate:,.0f} passages/s{left}"
+        )
         self._screen.err.write(f"\r\x1b[K{text}")
         self._screen.err.flush()
 

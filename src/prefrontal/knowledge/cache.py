@@ -26,22 +26,35 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class _Open:
-    """An opened engram, which one thread at a time may ask."""
+    """An engram, opened by the first thread that asks; one thread at a time may ask."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, inode: int) -> None:
         self.lock = threading.Lock()
-        self.inode = path.stat().st_ino
-        self.searcher = Searcher(path)
+        self.path = path
+        self.inode = inode
         self.users = 0
         self.gone = False
+        self._searcher: Searcher | None = None
+
+    def ready(self) -> Searcher:
+        """Return the searcher at the newest version, opening it first where needed: that may take as long as making its index."""
+        if self._searcher is None:
+            self._searcher = Searcher(self.path)
+        else:
+            self._searcher.refresh()
+        return self._searcher
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._searcher is not None:
+            self._searcher.close()
 
     @property
     def size_bytes(self) -> int:
         """What it counts for."""
-        arrays = [
-            one for segment in self.searcher.index.segments for one in vars(segment).values() if isinstance(one, np.ndarray)
-        ]
-        return BASE_BYTES + sum(one.nbytes for one in arrays)
+        segments = self._searcher.index.segments if self._searcher is not None else []
+        parts = [part for segment in segments for part in vars(segment).values()]
+        return BASE_BYTES + sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
 
 
 class EngramCache:
@@ -76,8 +89,8 @@ class EngramCache:
         one = self._taken(name)
         try:
             with one.lock:
-                one.searcher.refresh()
-                yield one.searcher
+                searcher = self._ready(name, one)
+                yield searcher
         finally:
             self._given_back(one)
 
@@ -101,17 +114,29 @@ class EngramCache:
             if inode is None:
                 raise NotFound(f"There is no engram '{name}'.", hint="`prefrontal knowledge list` shows those there are.")
             if known is None:
-                known = self._open[name] = _Open(path)
+                known = self._open[name] = _Open(path, inode)
             self._open.move_to_end(name)
             known.users += 1
-            self._shrink(name)
             return known
+
+    def _ready(self, name: str, one: _Open) -> Searcher:
+        """Return the searcher, with room made for it; an engram that cannot be opened is forgotten."""
+        try:
+            searcher = one.ready()
+        except BaseException:
+            with self._lock:
+                if self._open.get(name) is one:
+                    self._drop(name)
+            raise
+        with self._lock:
+            self._shrink(name)
+        return searcher
 
     def _given_back(self, one: _Open) -> None:
         with self._lock:
             one.users -= 1
             if one.gone and not one.users:
-                one.searcher.close()
+                one.close()
 
     def _shrink(self, keep: str) -> None:
         total = sum(one.size_bytes for one in self._open.values())
@@ -125,4 +150,4 @@ class EngramCache:
         one = self._open.pop(name)
         one.gone = True
         if not one.users:
-            one.searcher.close()
+            one.close()
