@@ -212,7 +212,7 @@ def test_calls_that_an_engine_interleaves_stay_whole():
 
 
 def test_blocks_only_this_wire_knows_pass_through_a_message():
-    """Server tools and citations of an Anthropic upstream stay, under our numbering; in another dialect they are named as lost."""
+    """Server tools and citations of an Anthropic upstream stay, renumbered; in another dialect they are named as lost."""
     use = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {}}
     citation = {"type": "citations_delta", "citation": {"type": "char_location", "cited_text": "x"}}
     more = {"type": "input_json_delta", "partial_json": "{}"}
