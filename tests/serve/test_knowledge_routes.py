@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import prefrontal
+from prefrontal.app.money import KeyDraft
 from prefrontal.knowledge import installed
 from prefrontal.knowledge.cache import EngramCache
 from prefrontal.knowledge.ingest.run import ingest_bytes
@@ -210,6 +211,23 @@ async def test_without_the_extra_it_says_so(site: Site, monkeypatch: pytest.Monk
         status, found = await call(site, method, path, {"query": "x"})
         assert (status, found["error"]["code"]) == (400, "capability_missing")
         assert "pip install 'prefrontal[knowledge]'" in found["error"]["message"]
+
+
+async def test_a_virtual_key_sees_the_engrams_it_names(site: Site) -> None:
+    """For a key there are no engrams but its own: not in the list, and a 404 that is the same as for one that is not there."""
+    drafts = {"none": (), "work": ("work",), "other": ("other",), "all": ("*",)}
+    seen = {}
+    for name, engrams in drafts.items():
+        secret = (await site.pf.money.issue(KeyDraft(name=name, engrams=engrams), "test")).secret
+        key = {"authorization": f"Bearer {secret}"}
+        found = [await call(site, "POST", "/v1/knowledge/work/search", {"query": "pump"}, **key)]
+        found += [await call(site, "GET", path, **key) for path in ("/v1/knowledge/work", "/v1/knowledge")]
+        seen[name] = ([status for status, _ in found], [one["id"] for one in found[2][1]["data"]])
+        _, missing = await call(site, "GET", "/v1/knowledge/nope", **key)
+        if name == "none":
+            assert found[1][1]["error"]["message"].replace("work", "nope") == missing["error"]["message"]
+    refused, allowed = [404, 404, 200], [200, 200, 200]
+    assert seen == {"none": (refused, []), "work": (allowed, ["work"]), "other": (refused, []), "all": (allowed, ["bad", "work"])}
 
 
 async def test_a_key_is_needed_where_one_is_configured(engrams: Path, monkeypatch: pytest.MonkeyPatch) -> None:

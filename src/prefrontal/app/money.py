@@ -53,6 +53,7 @@ class KeyDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tags: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
     tools: tuple[str, ...] | None = None
+    engrams: tuple[str, ...] = ()
     channel: str | None = None
     store_content: bool = True
     budgets: tuple[KeyBudget, ...] = ()
@@ -68,6 +69,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     models: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
     tools: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
+    engrams: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     channel: str | msgspec.UnsetType | None = msgspec.UNSET
     store_content: bool | msgspec.UnsetType = msgspec.UNSET
     budgets: tuple[KeyBudget, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -119,6 +121,7 @@ class Money:
             tags=draft.tags,
             models=draft.models,
             tools=draft.tools,
+            engrams=draft.engrams,
             channel=draft.channel,
             store_content=draft.store_content,
             budgets=_budgets(draft.budgets),

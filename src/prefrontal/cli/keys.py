@@ -193,6 +193,7 @@ def _show(key: dict[str, Any], screen: Screen, now_s: float) -> None:
             ("tags", ", ".join(key["tags"]) or "-"),
             ("models", listed(key["models"])),
             ("tools", listed(key["tools"])),
+            ("engrams", ", ".join(key.get("engrams") or ()) or "-"),
             ("channel", key["channel"] or "-"),
             ("content", "as configured" if key["store_content"] else "never stored"),
             ("budgets", "\n".join(f"{_budget(b)}, then {b['on_exhaustion']}" for b in key["budgets"]) or "-"),

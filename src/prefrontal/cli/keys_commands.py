@@ -27,6 +27,12 @@ AdminUrl = Annotated[
 ]
 
 
+Tools = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this reflex exists for it; may be given again.")]
+Engrams = Annotated[
+    list[str] | None, typer.Option(metavar="NAME", help="It may search this engram, * all; left out: none; may be given again.")
+]
+
+
 @keys_app.command()
 @edge
 def create(
@@ -36,9 +42,8 @@ def create(
     model: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this model exists for it; may be given again.")
     ] = None,
-    tool: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this reflex exists for it; may be given again.")
-    ] = None,
+    tool: Tools = None,
+    engram: Engrams = None,
     channel: Annotated[str | None, typer.Option(metavar="NAME", help="Taken when a request asks for none.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="DATE", help="Refused from then on, such as 2027-01-31.")] = None,
     budget_usd: Annotated[float | None, typer.Option(metavar="USD", min=0, help="Most to spend in each window.")] = None,
@@ -68,6 +73,7 @@ def create(
         "tags": tag or [],
         "models": model,
         "tools": tool,
+        "engrams": engram or [],
         "channel": channel,
         "store_content": not no_content,
         "expires_s": moment_of(expires, "--expires"),

@@ -10,12 +10,18 @@ from prefrontal.contracts.money import NOBODY, Payer
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What the holder of a virtual key may use, and who pays.
 
-    models, tools: the only ones that exist for this key; None: all. channel: taken when the caller asks for none.
+    models, tools: the only ones that exist for this key; None: all. engrams: those it may search; "*" stands for
+    all. channel: taken when the caller asks for none.
     store_content: False keeps this key's prompts and answers out of the records even where `records.content` is on.
     """
 
     payer: Payer = NOBODY
     models: frozenset[str] | None = None
     tools: frozenset[str] | None = None
+    engrams: frozenset[str] = frozenset()
     channel: str | None = None
     store_content: bool = True
+
+    def sees(self, engram: str) -> bool:
+        """Return whether the key may search an engram."""
+        return engram in self.engrams or "*" in self.engrams

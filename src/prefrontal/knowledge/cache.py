@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prefrontal.errors import NotFound
+from prefrontal.knowledge.installed import unknown_engram
 from prefrontal.knowledge.search.searcher import Searcher
 
 MOST_BYTES = 512 * 1024 * 1024
@@ -112,7 +112,7 @@ class EngramCache:
                 self._drop(name)
                 known = None
             if inode is None:
-                raise NotFound(f"There is no engram '{name}'.", hint="`prefrontal knowledge list` shows those there are.")
+                raise unknown_engram(name)
             if known is None:
                 known = self._open[name] = _Open(path, inode)
             self._open.move_to_end(name)

@@ -21,7 +21,7 @@ SHOWN_LAST = 4
 class VirtualKey(msgspec.Struct, frozen=True, kw_only=True):
     """One key as stored. Times are Unix seconds. `hash` is the SHA-256 of the secret in hex; `shown` is safe to print.
 
-    models, tools: the only ones that exist for it; None: all.
+    models, tools: the only ones that exist for it; None: all. engrams: those it may search; "*" stands for all.
     """
 
     id: str
@@ -33,6 +33,7 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     models: tuple[str, ...] | None = None
     tools: tuple[str, ...] | None = None
+    engrams: tuple[str, ...] = ()
     channel: str | None = None
     store_content: bool = True
     budgets: tuple[Budget, ...] = ()
@@ -55,6 +56,7 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True):
             payer=payer,
             models=None if self.models is None else frozenset(self.models),
             tools=None if self.tools is None else frozenset(self.tools),
+            engrams=frozenset(self.engrams),
             channel=self.channel,
             store_content=self.store_content,
         )

@@ -23,7 +23,7 @@ KEY_ID_DIGITS = 12
 ADMIN = "/v1/admin/"
 """Below it lies what only admins may use."""
 
-OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces", "/ui/traces")
+OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces")
 """Beside the routes for traffic, what virtual keys may use: it shows nothing that is not theirs."""
 
 

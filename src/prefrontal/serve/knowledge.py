@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from prefrontal.contracts.access import Grant
 from prefrontal.errors import InvalidRequest
+from prefrontal.knowledge.installed import require, unknown_engram
 
 if TYPE_CHECKING:
     from prefrontal.app.library import Prefrontal
@@ -41,18 +43,21 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     text: bool = True
 
 
-async def list_knowledge(pf: Prefrontal) -> dict[str, Any]:
-    """Return the engrams."""
-    return {"object": "list", "data": await pf.knowledge.engrams()}
+async def list_knowledge(pf: Prefrontal, grant: Grant | None = None) -> dict[str, Any]:
+    """Return the engrams; of those that a virtual key may not search nothing is said."""
+    found = await pf.knowledge.engrams()
+    return {"object": "list", "data": [one for one in found if grant is None or grant.sees(one["id"])]}
 
 
-async def describe_knowledge(pf: Prefrontal, name: str) -> dict[str, Any]:
-    """Return one engram. Raises NotFound."""
+async def describe_knowledge(pf: Prefrontal, name: str, grant: Grant | None = None) -> dict[str, Any]:
+    """Return one engram. Raises NotFound, also for one that a virtual key may not search."""
+    _check(name, grant)
     return await pf.knowledge.engram(name)
 
 
-async def search_knowledge(pf: Prefrontal, name: str, body: bytes) -> dict[str, Any]:
-    """Return passages. Raises NotFound for an unknown engram, InvalidRequest naming the field."""
+async def search_knowledge(pf: Prefrontal, name: str, body: bytes, grant: Grant | None = None) -> dict[str, Any]:
+    """Return passages. Raises NotFound as `describe_knowledge` does, InvalidRequest naming the field."""
+    _check(name, grant)
     request = parse_search(body)
     found = await pf.knowledge.search(name, request.query, k=request.k, where=_where(request), text=request.text)
     return {"object": "knowledge.search", **found}
@@ -67,9 +72,12 @@ def parse_search(body: bytes) -> SearchRequest:
         raise InvalidRequest(f"The search is wrong: {text}.", param=path.strip("`.") or None) from error
 
 
-def _where(request: SearchRequest) -> Filter:
-    from prefrontal.knowledge.installed import require
+def _check(name: str, grant: Grant | None) -> None:
+    if grant is not None and not grant.sees(name):
+        raise unknown_engram(name)
 
+
+def _where(request: SearchRequest) -> Filter:
     require()
     from prefrontal.knowledge.search.filters import Filter
 

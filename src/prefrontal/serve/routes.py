@@ -149,18 +149,18 @@ class Pages:
         """One model. Raises UnknownModel."""
         return answer(describe_model(self._pf, request.path_params["name"], _grant(request)))
 
-    async def knowledge(self, _request: Request) -> Response:
+    async def knowledge(self, request: Request) -> Response:
         """The engrams that can be searched."""
-        return answer(await list_knowledge(self._pf))
+        return answer(await list_knowledge(self._pf, _grant(request)))
 
     async def engram(self, request: Request) -> Response:
         """One engram. Raises NotFound."""
-        return answer(await describe_knowledge(self._pf, request.path_params["name"]))
+        return answer(await describe_knowledge(self._pf, request.path_params["name"], _grant(request)))
 
     async def knowledge_search(self, request: Request) -> Response:
         """Passages for a query, with citations."""
         body = await self._site.body(request.scope, request.receive)
-        return answer(await search_knowledge(self._pf, request.path_params["name"], body))
+        return answer(await search_knowledge(self._pf, request.path_params["name"], body, _grant(request)))
 
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""
