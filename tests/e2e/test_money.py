@@ -88,7 +88,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory, start_gateway: Callab
         limits = httpx.Limits(max_connections=STREAMS + 20)
         async with httpx.AsyncClient(base_url=gateway.url, timeout=30.0, limits=limits) as http:
             yield Served(up, gateway, http)
-        assert gateway.stop() == 0, gateway.errors()
+        assert await asyncio.to_thread(gateway.stop) == 0, gateway.errors()
         assert "Traceback" not in gateway.errors()
 
 
@@ -297,11 +297,11 @@ async def test_a_gateway_killed_inside_a_call_pays_its_reservation(tmp_path: Pat
             assert state["spent_usd"] == pico / 1e12
             refused = await http.post("/v1/chat/completions", json=body, headers=headers)
             assert refused.json()["error"]["code"] == "insufficient_quota"
-        second.stop()
+        await asyncio.to_thread(second.stop)
 
         with sqlite3.connect(tmp_path / "prefrontal.db") as db:  # as if its time had come
             db.execute("UPDATE charges SET expires_s = 0")
         third = start_gateway(tmp_path, tree)
         await until(lambda: rows(tmp_path, "SELECT held FROM charges") == [(0,)])
         assert rows(tmp_path, "SELECT outcome, cost_pico, source FROM charges") == [("reaped", pico, "estimated")]
-        third.stop()
+        await asyncio.to_thread(third.stop)  # the loop goes on, so that the upstream sees its connections end
