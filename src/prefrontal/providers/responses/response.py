@@ -122,7 +122,7 @@ def response_object(
         "output": output,
         "parallel_tool_calls": chat.parallel_tool_calls is not False,
         "previous_response_id": request.previous_id,
-        "reasoning": _reasoning(request),
+        "reasoning": _asked_reasoning(request),
         "store": request.store,
         "temperature": chat.sampling.temperature,
         "text": _text(request),
@@ -147,7 +147,7 @@ def _with_passed(shown: Item, passed: Item) -> Item:
     return {**more, **shown}
 
 
-def _reasoning(request: ResponsesRequest) -> Item:
+def _asked_reasoning(request: ResponsesRequest) -> Item:
     return {"effort": request.chat.reasoning_effort, "summary": (request.own.get("reasoning") or {}).get("summary")}
 
 
