@@ -157,7 +157,7 @@ def test_after_exit_nothing_more_is_read(run: Run, registry: Path, upstream: Moc
 
 def test_on_a_terminal_an_answer_can_be_stopped(registry: Path, upstream: MockUpstream, folder: Path) -> None:
     """There is a prompt; Ctrl-C inside an answer stops that answer and closes the upstream; the chat goes on until /exit."""
-    upstream.answers = lambda _request: Answer(text="one two three four five six", pace_s=0.3)
+    upstream.answers = lambda _request: Answer(text="one two three four five six", pace_s=3.0)
     mine, theirs = pty.openpty()
     started = subprocess.Popen(
         [sys.executable, "-m", "prefrontal", "chat", "-m", "parrot"],
