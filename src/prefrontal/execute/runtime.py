@@ -13,6 +13,8 @@ from prefrontal.plan.tokens import Calibration
 SMOOTHING = 0.2
 """Weight of the newest observation in the running means (assumed: about the last ten requests)."""
 
+MAX_STATES = 2_000
+"""Models remembered at once (assumed: more than any registry holds; a few MB)."""
 
 Identity = tuple[object, ...]
 
@@ -73,7 +75,10 @@ class ModelState:
 
 
 class Runtime:
-    """All models' states by model id. Bounded by the registry: `prune` drops those that are gone and idle."""
+    """All models' states by model id. `configure` drops those that are gone and idle; beyond `MAX_STATES` the least used goes.
+
+    Clients may name models that no registry lists (``provider/model`` by a key of the environment), so the registry is no bound.
+    """
 
     def __init__(self, *, default_limit: int, default_queue: int) -> None:
         self._default_limit = default_limit
@@ -84,8 +89,15 @@ class Runtime:
         """Return the model's state, made on first use."""
         found = self._states.get(card.id)
         if found is None:
+            if len(self._states) >= MAX_STATES:
+                self._make_room()
             found = self._states[card.id] = ModelState(card, limit=self._limit(card), queue=self._queue(card))
         return found
+
+    def _make_room(self) -> None:
+        idle = [state for state in self._states.values() if not state.slots.held and not state.slots.waiting]
+        if idle:
+            del self._states[min(idle, key=lambda state: state.calls).name]
 
     def find(self, model: str) -> ModelState | None:
         """Return the state of a model that was used, or None."""
