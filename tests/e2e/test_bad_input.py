@@ -270,6 +270,8 @@ async def test_a_route_that_is_none(served: Served) -> None:
         check(await http.post("/v1/chat/completion", json=chat()), 404, "not_found", None, "Did you mean /v1/chat/completions?")
         check(await http.get("/v1/chat/completions"), 405, "invalid_request", None, "POST")
         check(await http.delete("/v1/models"), 405, "invalid_request", None, "DELETE")
+        assert (await http.get("/v1/chat/completions")).headers["allow"] == "POST"
+        assert "GET" in (await http.delete("/v1/models")).headers["allow"]
         check(await http.get("/v1/models/nobody"), 404, "model_not_found", "model", "nobody")
         check(await http.get("/v1/traces/nobody"), 404, "not_found", None, "nobody")
         check(await http.get("/v1/traces", params={"limit": "many"}), 400, "invalid_request", "limit", "whole number, not 'many'")

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -103,9 +104,7 @@ async def _not_found(scope: Scope, _receive: Receive, _send: Send) -> None:
     if f"/v1{path}" in KNOWN:
         hint = f"Did you mean /v1{path}? The base URL ends in /v1."
     elif path in KNOWN:
-        wrong = InvalidRequest(f"{path} does not take {scope['method']}.", hint="This route takes POST.")
-        wrong.status = 405
-        raise wrong
+        raise HTTPException(405, headers={"Allow": "POST"})  # only the hot routes are known and not in the router
     elif near := get_close_matches(path, KNOWN, n=1, cutoff=NEAR):
         hint = f"Did you mean {near[0]}?"
     raise NotFound(f"There is no route {scope['method']} {path}.", hint=hint)

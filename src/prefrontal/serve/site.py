@@ -121,9 +121,10 @@ class Site:
         except PrefrontalError as error:
             await self.fail(started, error, request_id, extra)
         except HTTPException as error:
-            wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.")
+            allowed = (error.headers or {}).get("Allow", "")
+            wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.", hint=f"It takes {allowed}.")
             wrong.status = error.status_code
-            await self.fail(started, wrong, request_id, extra)
+            await self.fail(started, wrong, request_id, [*extra, (b"allow", allowed.encode())])
         except asyncio.CancelledError as gone:
             cause, task = cause_of(gone), asyncio.current_task()
             if cause is None or task is None:
