@@ -196,7 +196,7 @@ class Prefrontal:
         found = await self.machine.explain(request, context, world)
         if found.plan.model is None:
             return TokenCount(input_tokens=0, source="engine", model=f"reflex/{found.plan.tool}")
-        card = world.registry.cards[found.plan.model]
+        card = found.run.cards[0]  # which need not be in the registry: `provider/model` by a key alone
         base_url = card.base_url
         if base_url is None:
             running = {status.model_id: status for status in self.engines.status()}.get(card.id)
