@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from prefrontal.errors import NoModelAvailable
+from prefrontal.errors import NoModelAvailable, NotFound
 from prefrontal.execute.engine.supervisor import EngineSupervisor
 
 
@@ -17,7 +17,11 @@ class OnDemand:
         self._allowed = allowed
 
     def lease(self, model_id: str) -> AbstractAsyncContextManager[str]:
-        """Return the engine's lease. Raises NoModelAvailable when it is down and requests may not start it."""
+        """Return the engine's lease.
+
+        Raises:
+            NoModelAvailable: it is down and requests may not start it, or a reload took it away while the request waited.
+        """
         if not self._allowed():
             state = next((status.state for status in self._engines.status() if status.model_id == model_id), "unknown")
             if state in ("stopped", "failed"):
@@ -25,4 +29,7 @@ class OnDemand:
                     f"The engine of '{model_id}' is not running, and requests may not start it (engine.auto_start).",
                     hint=f"Run `prefrontal models load {model_id}`.",
                 )
-        return self._engines.lease(model_id)
+        try:
+            return self._engines.lease(model_id)
+        except NotFound as error:
+            raise NoModelAvailable(f"Model '{model_id}' was taken out of service.") from error

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from prefrontal.app.engines import OnDemand
 from prefrontal.clock import Chance, SystemClock
-from prefrontal.errors import ProviderUnreachable
+from prefrontal.errors import NoModelAvailable, ProviderUnreachable
 from prefrontal.execute.engine.exits import EXIT_CANNOT_LOAD
 from prefrontal.execute.engine.local import EngineSettings, LocalEngine
 from prefrontal.execute.engine.policy import RestartPolicy
 from prefrontal.execute.engine.process import end_child, http_get, read_lines, without_secrets
 from prefrontal.execute.engine.spec import EngineSpec
+from prefrontal.execute.engine.supervisor import EngineSupervisor
 
 SETTINGS = EngineSettings(
     restart=RestartPolicy(base_delay_s=0.01, max_quick_crashes=3, failed_rest_s=0.05), start_timeout_s=0.4, stop_grace_s=0.1
@@ -334,3 +336,34 @@ def test_children_get_no_secrets() -> None:
     """Keys and tokens of hosted models are not passed to the engine."""
     environ = {"OPENAI_API_KEY": "x", "HF_TOKEN": "x", "PATH": "/bin", "DB_PASSWORD": "x", "CUDA_VISIBLE_DEVICES": "0"}
     assert without_secrets(environ) == {"PATH": "/bin", "CUDA_VISIBLE_DEVICES": "0"}
+
+
+async def test_a_model_that_is_forgotten_finishes_what_it_is_working_on() -> None:
+    """A reload takes the model away while it answers: no new request reaches it, its process ends with the last answer."""
+    async with health(200) as port:
+        nursery = Nursery(port)
+        spec = EngineSpec(model_id="tiny", path="/models/tiny.gguf")
+        engines = EngineSupervisor([spec], clock=SystemClock(), chance=Chance(1), settings=SETTINGS, spawn=nursery)
+        async with engines.lease("tiny"):
+            assert engines.ready() == {"tiny": True}
+            leaving = asyncio.create_task(engines.remove("tiny"))
+            await asyncio.sleep(0.15)
+            assert (nursery.children[0].signals, engines.status(), engines.ready()) == ([], [], {})
+            with pytest.raises(NoModelAvailable, match="out of service"):
+                OnDemand(engines, lambda: True).lease("tiny")
+        await leaving
+        assert nursery.children[0].signals == ["terminate"]
+
+
+async def test_closing_does_not_wait_for_a_model_that_is_leaving() -> None:
+    """The process stops: what a forgotten model is working on ends with everything else."""
+    async with health(200) as port:
+        nursery = Nursery(port)
+        spec = EngineSpec(model_id="tiny", path="/models/tiny.gguf")
+        engines = EngineSupervisor([spec], clock=SystemClock(), chance=Chance(1), settings=SETTINGS, spawn=nursery)
+        async with engines.lease("tiny"):
+            leaving = asyncio.create_task(engines.remove("tiny"))
+            await asyncio.sleep(0)
+            await engines.close()
+            assert nursery.children[0].signals == ["terminate"]
+        await leaving

@@ -138,6 +138,11 @@ class LocalEngine:
             self._in_flight -= 1
             self._last_used_s = self._clock.monotonic()
 
+    @property
+    def in_flight(self) -> int:
+        """How many leases are out."""
+        return self._in_flight
+
     async def stop(self) -> None:
         """End the process and wait until it is gone, at most twice `stop_grace_s`. Callers waiting for it get an error."""
         self._begin_stop()

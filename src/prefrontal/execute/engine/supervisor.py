@@ -19,6 +19,9 @@ from prefrontal.execute.engine.local import EngineSettings, EngineStatus, LocalE
 from prefrontal.execute.engine.process import Spawn, spawn_child, without_secrets
 from prefrontal.execute.engine.spec import EngineSpec
 
+LEAVE_LOOK_S = 0.1
+"""How often a model that is forgotten is asked whether its last request has ended (assumed)."""
+
 
 def machine_settings(settings: EngineSettings | None = None) -> EngineSettings:
     """Fill in what the machine knows: its physical cores, and our environment without its secrets."""
@@ -55,6 +58,7 @@ class EngineSupervisor:
         self._settings = settings or machine_settings()
         self._spawn = spawn
         self._engines: dict[str, LocalEngine] = {}
+        self._leaving: set[LocalEngine] = set()
         self._closing = False
         for spec in specs:
             self.add(spec)
@@ -70,10 +74,15 @@ class EngineSupervisor:
         )
 
     async def remove(self, model_id: str) -> None:
-        """Stop a model and forget it; an unknown one is no error."""
+        """Forget a model and stop it once the requests it is working on have ended; an unknown one is no error."""
         engine = self._engines.pop(model_id, None)
-        if engine is not None:
-            await engine.close()
+        if engine is None:
+            return
+        self._leaving.add(engine)
+        while engine.in_flight:
+            await self._clock.sleep(LEAVE_LOOK_S)
+        await engine.close()
+        self._leaving.discard(engine)
 
     def start_pinned(self) -> None:
         """Begin to start every pinned model."""
@@ -108,11 +117,15 @@ class EngineSupervisor:
     async def close(self) -> None:
         """Stop all engines at once and wait for them, at most twice ``stop_grace_s``; `ensure` is refused from now on."""
         self._closing = True
-        await asyncio.gather(*[engine.close() for engine in self._engines.values()])
+        await asyncio.gather(*[engine.close() for engine in (*self._engines.values(), *self._leaving)])
 
     def status(self) -> list[EngineStatus]:
         """Describe every engine, in the order they were added."""
         return [engine.status() for engine in self._engines.values()]
+
+    def ready(self) -> dict[str, bool]:
+        """Return which engines are up, by model; asked with each plan, so it asks nobody."""
+        return {model_id: engine.state == "ready" for model_id, engine in self._engines.items()}
 
     def _open(self, model_id: str) -> LocalEngine:
         if self._closing:
