@@ -129,10 +129,15 @@ class Builder:
     # -- the rooms -----------------------------------------------------------------------------------------------------
 
     async def build(
-        self, loaded: Loaded, reload_from: Callable[[], Loaded], *, transport: Transport | None, ledger: Ledger | None
-    ) -> tuple[Prefrontal, list[Closer]]:
-        """Return the whole, and what closes it, first built first. Raises ConfigError, StoreError."""
-        closers: list[Closer] = []
+        self,
+        loaded: Loaded,
+        reload_from: Callable[[], Loaded],
+        closers: list[Closer],
+        *,
+        transport: Transport | None,
+        ledger: Ledger | None,
+    ) -> Prefrontal:
+        """Return the whole; `closers` gets what closes it, in order, also before an error. Raises ConfigError, StoreError."""
         holder: ConfigHolder[Registry] = ConfigHolder(loaded, build=self.registry, load=reload_from, clock=self.clock)
         config = loaded.config
         if ledger is None:
@@ -197,7 +202,7 @@ class Builder:
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
-        return pf, closers
+        return pf
 
     def _ledger(self, config: Config) -> Ledger:
         records = config.records
@@ -271,7 +276,7 @@ class Builder:
                 meter=meter,
                 clock=self.clock,
                 chance=self.chance,
-                ready=lambda: {status.model_id: status.state == "ready" for status in engines.status()},
+                ready=engines.ready,
                 sink=sink,
                 tracing=tracing,
                 timezone=machine_zone(self.env),
@@ -330,7 +335,12 @@ class Builder:
         """Run `work` beside everything else; it is cancelled when the process closes."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work in the background failed", exc_info=error)
 
     async def _end_tasks(self) -> None:
         for task in tuple(self._tasks):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefrontal.app.build import Builder, Source
+from prefrontal.app.build import Builder, Closer, Source
 from prefrontal.app.conversations import open_conversations
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Chance, Clock, SystemClock
 from prefrontal.config.home import candidates
-from prefrontal.config.watch import watch
+from prefrontal.config.watch import fingerprint, watch
 from prefrontal.execute.transport import Transport
 from prefrontal.ledger.store import Ledger
 
@@ -46,15 +47,19 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     """
     environment = dict(os.environ if env is None else env)
     builder = Builder(env=environment, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
+    files = candidates(builder.env, flag=config, cwd=cwd) if config is None or isinstance(config, str | Path) else []
+    seen = fingerprint(files)  # before they are read: a save while everything is built is not missed
     loaded = builder.load(config, flags)
-    pf, closers = await builder.build(loaded, lambda: builder.load(config, flags), transport=transport, ledger=ledger)
-    pf.conversations = open_conversations(loaded.config.records, builder)
+    closers: list[Closer] = []
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
     try:
-        if reload and (config is None or isinstance(config, str | Path)):
-            files = candidates(builder.env, flag=config, cwd=cwd)
-            coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop)
+        again = partial(builder.load, config, flags)
+        pf = await builder.build(loaded, again, closers, transport=transport, ledger=ledger)
+        pf.conversations = open_conversations(loaded.config.records, builder)
+        closers.append(pf.conversations.aclose)
+        if reload and files:
+            coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop, since=seen)
             tasks.append(asyncio.create_task(coroutine, name="config watch"))
         tasks.append(asyncio.create_task(asyncio.to_thread(pf.machine.parts.reflexes.warm), name="warm reflexes"))
         await pf.discovery.start()
@@ -66,6 +71,11 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await pf.conversations.aclose()
-        for close in reversed(closers):
-            await close()
+        await _close_all(closers)
+
+
+async def _close_all(closers: Sequence[Closer]) -> None:
+    """Close in the order opposite to building; one that fails keeps none of the others, and least the ledger, from closing."""
+    async with AsyncExitStack() as stack:
+        for close in closers:
+            stack.push_async_callback(close)
