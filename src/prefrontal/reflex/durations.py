@@ -12,7 +12,6 @@ from prefrontal.reflex.phrasing import Grammar
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _PART = rf"(?:{NUMBER}) ?(?:days?|d|hours?|hrs?|h|minutes?|mins?|min|m|seconds?|secs?|s)"
 _LENGTH = rf"(?:{_PART}(?:(?:,? and |, | )?{_PART}){{0,3}})"
-_TWO_UNITS = rf"(?:{_PART}(?:,? and |, | )?{_PART}(?:(?:,? and |, | )?{_PART})?)"
 CLOCK = r"(?:(?:1[0-2]|0?[1-9])(?::[0-5]\d)? ?[ap]\.?m\.?|(?:[01]?\d|2[0-3]):[0-5]\d|noon|midday|midnight)"
 _ASK = r"(?:(?:calculate|compute|what(?:'s|s| is| do you get if you)?|how (?:long|much) is) )?(?:the )?(?:sum of )?"
 

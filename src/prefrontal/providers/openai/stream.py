@@ -21,7 +21,6 @@ from prefrontal.providers.sse import MAX_LINE_BYTES, Event, SSEDecoder
 _TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _CHOICE = frozenset({"index", "delta", "message", "text", "finish_reason", "logprobs"})
 _DELTA = frozenset({"role", "content", "refusal", "tool_calls", *FIELDS})
-_DELTA_SEEN = _DELTA - {"tool_calls"}
 MAX_CHOICES = 128
 """Specified: the API's bound on ``n``; a stream that counts higher is not one of ours."""
 
