@@ -11,6 +11,7 @@ import pytest
 import prefrontal
 from prefrontal.app import opening
 from prefrontal.app.build import Builder
+from prefrontal.app.conversations import open_conversations
 from prefrontal.app.sink import Sink
 from prefrontal.config.schema_service import Records
 from prefrontal.contracts.record import RequestRecord
@@ -64,11 +65,10 @@ async def test_a_save_while_everything_is_built_is_not_missed(tmp_path: Path, mo
     """The file changes after it was read and before it is watched; the change holds without another save."""
     file = tmp_path / "prefrontal.yaml"
     file.write_text("version: 1\ndiscovery: {enabled: false}\nlimits: {concurrency: 11}\n")
-    original = opening.open_conversations
 
     def save(records: Records, builder: Builder) -> Conversations:
         file.write_text("version: 1\ndiscovery: {enabled: false}\nlimits: {concurrency: 222}\n")
-        return original(records, builder)
+        return open_conversations(records, builder)
 
     monkeypatch.setattr(opening, "open_conversations", save)
     async with prefrontal.open(file, env={"PREFRONTAL_HOME": str(tmp_path)}, reload=True) as pf:
