@@ -38,6 +38,11 @@ UNROUTED = tuple(ipaddress.ip_network(net) for net in ("192.0.2.0/24", "198.51.1
 """Addresses for documentation (RFC 5737): connecting to one fails at once, without a packet."""
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts a suite in the background has it ignore Ctrl-C, and every process the tests start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Guard:
     """Stands before the functions of `socket` that reach other machines, and remembers who tried."""
 
