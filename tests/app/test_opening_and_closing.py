@@ -12,12 +12,9 @@ import prefrontal
 from prefrontal.app import opening
 from prefrontal.app.build import Builder
 from prefrontal.app.conversations import open_conversations
-from prefrontal.app.sink import Sink
 from prefrontal.config.schema_service import Records
-from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import StoreError
 from prefrontal.ledger.conversations import Conversations, MemoryConversations
-from prefrontal.ledger.memory import MemoryLedger
 
 OFF = {"discovery": {"enabled": False}}
 
@@ -77,29 +74,3 @@ async def test_a_save_while_everything_is_built_is_not_missed(tmp_path: Path, mo
             while pf.config.limits.concurrency == 11:  # noqa: ASYNC110 - seen from outside
                 await asyncio.sleep(0.02)
         assert pf.config.limits.concurrency == 222
-
-
-def test_an_observer_that_fails_is_logged_and_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """The record is kept, and the observer after the broken one sees it."""
-    seen: list[str] = []
-
-    def broken(_record: RequestRecord) -> None:
-        raise ValueError("a bug")
-
-    ledger = MemoryLedger(keep=10)
-    sink = Sink(ledger)
-    sink.observers += [broken, lambda record: seen.append(record.id)]
-    record = RequestRecord(
-        id="req_1",
-        started_s=1.0,
-        route="library",
-        dialect="openai",
-        requested_model="auto",
-        status="ok",
-        answered_by="tool",
-        http_status=200,
-    )
-    sink(record)
-    assert seen == ["req_1"]
-    assert ledger.status().written == 1
-    assert "an observer of finished requests failed" in caplog.text

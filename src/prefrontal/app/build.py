@@ -85,6 +85,7 @@ class Builder:
         self.policies = _policies()
         self.discovered: tuple[ModelCard, ...] = ()
         self.probed: dict[str, Found] = {}
+        self.closers: list[Closer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.host = PsutilHost()
         self.memory_bytes = psutil.virtual_memory().total
@@ -129,15 +130,10 @@ class Builder:
     # -- the rooms -----------------------------------------------------------------------------------------------------
 
     async def build(
-        self,
-        loaded: Loaded,
-        reload_from: Callable[[], Loaded],
-        closers: list[Closer],
-        *,
-        transport: Transport | None,
-        ledger: Ledger | None,
+        self, loaded: Loaded, reload_from: Callable[[], Loaded], *, transport: Transport | None, ledger: Ledger | None
     ) -> Prefrontal:
-        """Return the whole; `closers` gets what closes it, in order, also before an error. Raises ConfigError, StoreError."""
+        """Return the whole; `closers` has what closes it, in order, also after an error. Raises ConfigError, StoreError."""
+        closers = self.closers
         holder: ConfigHolder[Registry] = ConfigHolder(loaded, build=self.registry, load=reload_from, clock=self.clock)
         config = loaded.config
         if ledger is None:

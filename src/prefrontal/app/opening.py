@@ -50,14 +50,13 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     files = candidates(builder.env, flag=config, cwd=cwd) if config is None or isinstance(config, str | Path) else []
     seen = fingerprint(files)  # before they are read: a save while everything is built is not missed
     loaded = builder.load(config, flags)
-    closers: list[Closer] = []
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
     try:
         again = partial(builder.load, config, flags)
-        pf = await builder.build(loaded, again, closers, transport=transport, ledger=ledger)
+        pf = await builder.build(loaded, again, transport=transport, ledger=ledger)
         pf.conversations = open_conversations(loaded.config.records, builder)
-        closers.append(pf.conversations.aclose)
+        builder.closers.append(pf.conversations.aclose)
         if reload and files:
             coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop, since=seen)
             tasks.append(asyncio.create_task(coroutine, name="config watch"))
@@ -71,7 +70,7 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await _close_all(closers)
+        await _close_all(builder.closers)
 
 
 async def _close_all(closers: Sequence[Closer]) -> None:
