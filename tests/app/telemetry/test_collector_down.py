@@ -160,3 +160,20 @@ async def test_without_the_extra_the_log_says_what_to_install(caplog: pytest.Log
     assert INSTALL in caplog.text
     assert (one.status().queued, one.status().dropped) == (0, 1)
     await one.close()
+
+
+async def test_nobody_waits_for_a_worker_whose_exporter_could_not_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the collector's library raises at its start: requests are counted as dropped, a flush returns."""
+    ends: list[str] = []
+    monkeypatch.setattr(threading, "excepthook", lambda told: ends.append(str(told.exc_value)))
+
+    def broken() -> Fake:
+        raise ValueError("a bug of the library")
+
+    found = TelemetryWorker(broken, clock=SystemClock(), queue_size=10, interval_s=0.01, metrics_interval_s=60.0)
+    async with asyncio.timeout(5):
+        await found.flush()
+    found.observe(record(1))
+    assert found.status().dropped == 1
+    await found.close()
+    assert ends == ["a bug of the library"]

@@ -127,10 +127,11 @@ class TelemetryWorker:
             log.warning(INSTALL)
         else:
             self._serve(self._carrier)
-        with self._served_more:
-            self._alive = False
-            self._queue.clear()
-            self._served_more.notify_all()
+        finally:  # however it ends: nobody may wait for this thread, or fill its queue
+            with self._served_more:
+                self._alive = False
+                self._queue.clear()
+                self._served_more.notify_all()
 
     def _serve(self, carrier: Carrier) -> None:
         due = self._clock.monotonic() + self._metrics_interval_s
