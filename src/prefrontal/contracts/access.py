@@ -12,7 +12,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
     models, tools: the only ones that exist for this key; None: all. engrams: those it may search; "*" stands for
     all. channel: taken when the caller asks for none.
-    store_content: False keeps this key's prompts and answers out of the records even where `records.content` is on.
+    store_content: False keeps this key's prompts and answers out of the records even where `records.content` is on, and its
+    responses out of the store of the Responses API.
     """
 
     payer: Payer = NOBODY

@@ -32,6 +32,8 @@ async def serve_responses(
 ) -> None:
     """Answer one request; like `serve_chat`. A request that may be stored is kept before its client has the whole answer."""
     request, chat = await read_request(pf, body, context)
+    if context.grant is not None and not context.grant.store_content:
+        request = msgspec.structs.replace(request, store=False)  # and the answer says so
     exchange = Exchange(pf, request, context)
     dialect = Dialect(
         parse=_unused,

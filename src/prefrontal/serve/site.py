@@ -105,6 +105,7 @@ class Site:
             caller = Caller() if path in OPEN_PATHS else self._gate.admit(shown, peer, admin=admin)
             if caller is None:
                 caller = await self._gate.look_up(shown, peer, admin=admin)
+            self._origins.check(origin, caller, scope["method"])
             hot = HOT.get(path) if scope["method"] == "POST" else None
             if hot is not None:
                 self._check_load()
@@ -121,10 +122,8 @@ class Site:
         except PrefrontalError as error:
             await self.fail(started, error, request_id, extra)
         except HTTPException as error:
-            allowed = (error.headers or {}).get("Allow", "")
-            wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.", hint=f"It takes {allowed}.")
-            wrong.status = error.status_code
-            await self.fail(started, wrong, request_id, [*extra, (b"allow", allowed.encode())])
+            wrong, allow = _wrong_method(scope, error)
+            await self.fail(started, wrong, request_id, [*extra, allow])
         except asyncio.CancelledError as gone:
             cause, task = cause_of(gone), asyncio.current_task()
             if cause is None or task is None:
@@ -243,6 +242,14 @@ HOT = {
     "/v1/responses": _responses,
 }
 """The routes that carry traffic. Clients that leave out /v1 in their base URL get a hint from the 404."""
+
+
+def _wrong_method(scope: Scope, error: HTTPException) -> tuple[InvalidRequest, tuple[bytes, bytes]]:
+    """Return the error and the header that say which methods a route takes."""
+    allowed = (error.headers or {}).get("Allow", "")
+    wrong = InvalidRequest(f"{scope['path']} does not take {scope['method']}.", hint=f"It takes {allowed}.")
+    wrong.status = error.status_code
+    return wrong, (b"allow", allowed.encode())
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
