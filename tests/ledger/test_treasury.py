@@ -162,6 +162,44 @@ async def test_new_budgets_know_the_past() -> None:
         vault.charges = {name: charge for name, charge in vault.charges.items() if charge.state == "settled"}
 
 
+async def test_rules_that_change_while_a_call_is_in_progress_count_it_once() -> None:
+    """What it holds stays held in the counter that goes on, and is replaced by what it cost."""
+    treasury = await made(day(scope="team", of="red", limit_pico=1000))
+    purse, reservation = await Requests(treasury).reserve(500, tokens=50)
+    rules = Rules(budgets=(day(scope="team", of="red", limit_pico=900), day(scope="team", of="blue", limit_pico=1)))
+    await treasury.configure(rules, treasury._roles)
+    book = treasury.book("team", "day", "red")
+    assert (book.spent_pico, book.held_pico, book.used_tokens) == (0, 500, 50)
+    purse.settle(reservation, "ok", used(3), 20)
+    assert (book.spent_pico, book.held_pico, book.used_tokens) == (20, 0, 3)
+    assert treasury.book("team", "day", "red") is book
+
+
+async def test_what_is_spent_while_the_past_is_added_up_is_not_lost() -> None:
+    """A call that begins and ends during the reading of the books is counted, though the reading did not see it."""
+
+    class Slow(MemoryVault):
+        during: Any = None
+
+        async def spent(self, scope: Any, since_s: float) -> list[Any]:
+            found = await super().spent(scope, since_s)
+            if self.during is not None:
+                await self.during()
+            return found
+
+    vault = Slow()
+    treasury = await made(day(scope="team", of="red", limit_pico=1000), vault=vault)
+
+    async def ask() -> None:
+        purse, reservation = await Requests(treasury).reserve(500)
+        purse.settle(reservation, "ok", used(3), 70)
+
+    vault.during = ask
+    rules = Rules(budgets=(day(scope="team", of="red", limit_pico=900), day(scope="team", of="blue", limit_pico=1)))
+    await treasury.configure(rules, treasury._roles)
+    assert treasury.book("team", "day", "red").spent_pico == 70
+
+
 async def test_a_keys_own_budget_counts_from_its_first_request_and_after_a_change() -> None:
     """A key that gets a budget while it is at work has spent what it spent."""
     treasury = await made(day(limit_pico=1000))

@@ -113,6 +113,7 @@ class Treasury:
     async def _add_up(self, scope: Scope, window: Window, *, only: str | None = None) -> None:
         """Add up what members of a scope have spent in the window that runs now."""
         start_s = window_start(window, self.clock.now())
+        before = {subject: (book.used_pico, book.used_tokens) for subject, book in self._books.get((scope, window), {}).items()}
         books: dict[str, Book] = {}
         for spent in await self.vault.spent(scope, start_s):
             for subject in self._roles(spent.subject) if scope == "role" else (spent.subject,):
@@ -120,6 +121,9 @@ class Treasury:
                 book.spent_pico += spent.pico
                 book.spent_tokens += spent.tokens
                 book.unpriced += spent.unpriced
+        for subject, old in self._books.get((scope, window), {}).items():
+            if old.start_s == start_s and only in (None, subject):
+                books[subject] = _carried(old, books.get(subject) or Book(start_s), before.get(subject, (0, 0)))
         if only is None:
             self._books[scope, window] = books
         else:
@@ -236,6 +240,18 @@ class Treasury:
             unpriced=book.unpriced,
             resets_s=window_end(budget.window, book.start_s),
         )
+
+
+def _carried(old: Book, added_up: Book, before: tuple[int, int]) -> Book:
+    """Return the counter that calls in progress hold amounts in, set to what was added up, in which these amounts are contained.
+
+    `before`: what it said when the adding began. What came while it lasted is counted in any case, rather twice than not at all.
+    """
+    pico = added_up.spent_pico + max(0, old.used_pico - before[0])
+    tokens = added_up.spent_tokens + max(0, old.used_tokens - before[1])
+    old.spent_pico, old.spent_tokens = max(0, pico - old.held_pico), max(0, tokens - old.held_tokens)
+    old.unpriced = added_up.unpriced
+    return old
 
 
 def matched(rules: Rules, payer: Payer) -> Rules:
