@@ -384,3 +384,20 @@ def test_a_killed_process_loses_at_most_what_was_not_flushed(tmp_path: Path) -> 
     assert len(kept) >= flushed
     assert kept == [f"req_{number:08d}" for number in range(len(kept))]
     assert len(ids(path)) == len(kept)
+
+
+def modes(folder: Path) -> set[int]:
+    """Return the modes of the database and of what lies beside it."""
+    return {file.stat().st_mode & 0o777 for file in folder.glob("records.db*")}
+
+
+async def test_a_new_database_is_for_its_owner_only_and_an_old_one_keeps_its_mode(open_ledger: Open, tmp_path: Path) -> None:
+    """Records say who asked what; the files that SQLite puts beside the database have the same mode."""
+    ledger = open_ledger()
+    ledger.put(full_record(1))
+    await ledger.flush()
+    assert modes(tmp_path) == {0o600}
+    await ledger.aclose()
+    (tmp_path / "records.db").chmod(0o640)
+    await open_ledger().aclose()
+    assert 0o640 in modes(tmp_path)

@@ -93,6 +93,8 @@ class SqliteLedger:
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._path.exists():  # who asked what, and perhaps the words, are for nobody else on the machine
+                self._path.touch(mode=0o600)
             connection = self._opener(str(self._path))
             try:
                 migrate(connection)
