@@ -15,7 +15,8 @@ MAX_CHARACTERS = 200_000
 
 def content_of(run: Run) -> dict[str, Any]:
     """Return request and answer as plain data, cut and with secrets removed."""
-    redactor = Redactor(secrets_of(run.world.config))
+    keys = [card.key for card in run.world.registry.cards.values() if card.key]  # also those of the environment
+    redactor = Redactor([*secrets_of(run.world.config), *keys])
     found: dict[str, Any] = {"messages": _clean(run.request.messages, redactor)}
     if run.response is not None:
         found["choices"] = _clean(run.response.choices, redactor)
