@@ -99,10 +99,11 @@ class Money:
         self.keys = KeyRing(vault=self.vault, treasury=self.treasury, clock=clock)
 
     async def configure(self, config: Config, roles: Roles) -> None:
-        """Let the budgets and rates of `config` hold. Raises StoreError; the old ones stay then."""
-        rules = rules_of(config)
-        if rules != self.treasury.rules:
-            await self.treasury.configure(rules, roles)
+        """Let the budgets and rates of `config` hold. Raises StoreError; the old ones stay then.
+
+        Of several at once the last holds, so rules like those of now take their turn behind others that are being added up.
+        """
+        await self.treasury.configure(rules_of(config), roles)
 
     # -- for admins ----------------------------------------------------------------------------------------------------
 
