@@ -117,3 +117,19 @@ def test_virtual_keys_use_what_is_their_own() -> None:
     check_route(Caller(key_id="digits"), {}, "/metrics")
     with pytest.raises(NotAllowed):
         check_route(Caller(key_id="digits"), {}, KEYS)
+
+
+@pytest.mark.parametrize("host", [b"127.0.0.1:4123", b"localhost", b"[::1]:4123", b"gateway:4123", b"app.localhost:4123", b""])
+async def test_where_no_key_is_needed_hosts_that_nobody_else_can_own_are_served(host: bytes) -> None:
+    """Addresses, names without a dot and names below .localhost cannot be pointed at us by a stranger."""
+    assert (await enter(Gate(Server(), ring()), {b"host": host})).trusted
+
+
+async def test_where_no_key_is_needed_a_page_cannot_point_its_own_name_at_us() -> None:
+    """DNS rebinding makes a stranger's page same-origin with us; its Host gives it away. Naming the host lets it in."""
+    strange = {b"host": b"evil.example:4123"}
+    with pytest.raises(NotAllowed, match="evil.example"):
+        await enter(Gate(Server(), ring()), strange)
+    assert (await enter(Gate(Server(trusted_hosts=("evil.example",)), ring()), strange)).trusted
+    keyed = Gate(Server(api_keys=("sk-1",)), ring())
+    assert (await enter(keyed, {**strange, **bearer("sk-1")})).key_id is not None

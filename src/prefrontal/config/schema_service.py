@@ -52,7 +52,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     trusted_hosts: Annotated[
         tuple[str, ...] | None,
-        Meta(description="Values of the Host header to accept, against DNS rebinding; left out: any."),
+        Meta(
+            description="Values of the Host header to accept, against DNS rebinding; left out: any where a key is needed, else "
+            "addresses and names without a dot."
+        ),
     ] = None
 
 

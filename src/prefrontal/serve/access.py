@@ -69,7 +69,7 @@ class Gate:
             if required is None:
                 return None
             if not required or (admin and is_loopback(peer) and shown_key(headers) is None):
-                return _local(peer)
+                return self._keyless(headers, peer)
         return self._by_key(headers, peer)
 
     async def look_up(self, headers: Mapping[bytes, bytes], peer: str | None, *, admin: bool) -> Caller:
@@ -81,7 +81,7 @@ class Gate:
         if self.open:
             required = await self._ring.look()
             if not required or (admin and is_loopback(peer) and shown_key(headers) is None):
-                return _local(peer)
+                return self._keyless(headers, peer)
         shown = shown_key(headers)
         if shown is not None and shown.startswith(PREFIX):
             await self._ring.find(_digest(shown))
@@ -117,10 +117,33 @@ class Gate:
             raise NotAuthenticated(refusal)
         return Caller(key_id=key.id, grant=known.grant)
 
+    def _keyless(self, headers: Mapping[bytes, bytes], peer: str | None) -> Caller:
+        """Return a caller who needs no key. Raises NotAllowed when a page may have pointed its own name at us."""
+        if self._hosts is None:
+            self._check_host(headers.get(b"host", b""))
+        return _local(peer)
+
     def _check_host(self, host: bytes) -> None:
+        """Refuse hosts that are not ours.
+
+        Without `server.trusted_hosts` only names that a stranger could own are refused, and only where no key is needed: a page
+        that points its own name at this machine is then same-origin with us. Addresses and names without a dot cannot be owned.
+        """
         name = host.decode("latin-1").rsplit(":", 1)[0].strip("[]").lower()
-        if self._hosts is not None and name not in self._hosts and not is_loopback(name):
+        known = not _ownable(name) if self._hosts is None else name in self._hosts
+        if not known and not is_loopback(name):
             raise NotAllowed(f"The host '{name}' is not served here.", hint="server.trusted_hosts lists those that are.")
+
+
+def _ownable(name: str) -> bool:
+    """Return whether a stranger could register `name`: it has a dot, and is neither an address nor below ``.localhost``."""
+    if "." not in name or name.endswith(".localhost"):
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return True
+    return False
 
 
 def check_route(caller: Caller, headers: Mapping[bytes, bytes], path: str) -> None:
