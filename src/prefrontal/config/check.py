@@ -79,9 +79,11 @@ _WITHIN = frozenset({"open_bind", "order", "exclusive"})
 """Rules about two settings of one block."""
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether `host` can only be reached from this machine."""
-    if host.lower() == "localhost":
+def is_loopback(host: str | None) -> bool:
+    """Return whether an address or name is this machine and can be reached from nowhere else; None is not."""
+    if host is None:
+        return False
+    if host in ("127.0.0.1", "::1") or host.lower() == "localhost":  # the common answers without parsing
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

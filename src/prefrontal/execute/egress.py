@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
+from prefrontal.config.check import is_loopback
 from prefrontal.errors import EgressDenied
 
 
@@ -14,19 +14,10 @@ def host_allowed(host: str, allow: Sequence[str] | None) -> bool:
 
     ``*.example.com`` means the subdomains of example.com and not example.com itself.
     """
-    if allow is None or _is_loopback(host):
+    if allow is None or is_loopback(host):
         return True
     name = host.lower().rstrip(".")
     return any(name == rule or (rule.startswith("*.") and name.endswith(rule[1:])) for rule in map(str.lower, allow))
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def egress_guard(allow: Callable[[], Sequence[str] | None]) -> Callable[[str], None]:

@@ -76,9 +76,7 @@ class LiveStream:
             chunks = self._parser.feed(data) if data else self._parser.finish()
         except PrefrontalError:
             raise
-        except (
-            Exception
-        ) as error:  # an edge: translators may come from other packages, and one that trips must not end the request
+        except Exception as error:  # an edge: translators may come from other packages, and one may trip
             log.exception("the translator of model %s failed", self.entry.card.id)
             raise ProviderMisbehaved(
                 f"The answer of model '{self.entry.card.id}' could not be read ({type(error).__name__})."

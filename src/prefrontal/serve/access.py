@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from prefrontal.config.check import is_loopback
 from prefrontal.config.schema_service import Server
 from prefrontal.contracts.access import Grant
 from prefrontal.errors import NotAllowed, NotAuthenticated
@@ -177,18 +178,6 @@ def shown_key(headers: Mapping[bytes, bytes]) -> str | None:
         if value:
             return value.decode("latin-1")
     return None
-
-
-def is_loopback(host: str | None) -> bool:
-    """Return whether an address or name is this machine."""
-    if host is None:
-        return False
-    if host in ("127.0.0.1", "::1", "localhost"):  # the common answers without parsing
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _local(peer: str | None) -> Caller:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from prefrontal.config.check import is_loopback
 from prefrontal.errors import NotAllowed
-from prefrontal.serve.access import Caller, is_loopback
+from prefrontal.serve.access import Caller
 from prefrontal.serve.types import Headers
 
 EXPOSED = (

@@ -18,9 +18,9 @@ import uvicorn
 import prefrontal.app.opening as opening
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Clock
+from prefrontal.config.check import is_loopback
 from prefrontal.config.schema_service import Server
 from prefrontal.errors import ConfigError
-from prefrontal.serve.access import is_loopback
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.protocol import bounded_protocol
 from prefrontal.serve.site import Site

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
 
@@ -38,7 +37,6 @@ from prefrontal.serve.wording import error_body
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[["Site", Scope, Receive, Send, Caller, Headers], Awaitable[None]]
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
 """Probes of orchestrators carry no key and learn nothing from us but whether we are up."""
 
