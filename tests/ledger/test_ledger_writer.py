@@ -245,3 +245,13 @@ async def test_a_flush_that_is_cancelled_harms_nobody(tmp_path: Path) -> None:
     await ledger.flush()
     assert ledger.status().written == 1
     await ledger.aclose()
+
+
+def test_a_group_without_statements_is_told_at_once(make_writer: Make) -> None:
+    """Who asks only whether all before it is on disk hears of it, however idle the writer is."""
+    writer = make_writer()
+    assert flush(writer) is None
+    for _ in range(20):
+        told = threading.Event()
+        writer.submit([], lambda _error, told=told: told.set())  # type: ignore[misc]  # the default binds this round's event
+        assert told.wait(5.0)

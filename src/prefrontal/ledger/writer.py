@@ -230,18 +230,19 @@ class Writer:
             else:
                 self._wake.wait_for(self._has_work, IDLE_S)
                 self._wake.wait_for(self._in_a_hurry, GROUP_S)
-            empty = not (self.queued or self._ops or self._ops_writing)
+            empty = not (self.queued or self._ops or self._ops_writing or self._ops_done)
             if self._stopping and (empty or self._stop_failures > 1):
                 return False
             self._take()
         return True
 
     def _has_work(self) -> bool:
-        waiting = self._queued or self._writing or self._waiters or self._ops or self._ops_writing
+        # a group without statements is asked only to tell when what came before it is done
+        waiting = self._queued or self._writing or self._waiters or self._ops or self._ops_writing or self._ops_done
         return bool(waiting or self._stopping or self._expire_before_s is not None)
 
     def _in_a_hurry(self) -> bool:
-        return bool(self._ops or self._waiters or self._stopping or len(self._queued) >= GROUP_MAX)
+        return bool(self._ops or self._ops_done or self._waiters or self._stopping or len(self._queued) >= GROUP_MAX)
 
     def _take(self) -> None:
         """Move the oldest records and all statements into the group, unless one that failed still has to be written."""
