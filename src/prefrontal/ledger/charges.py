@@ -6,8 +6,9 @@ import msgspec
 
 from prefrontal.contracts.money import Charge, to_pico
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.ledger.books import REAPED
 from prefrontal.ledger.rows import MAX_INTEGER, Row
-from prefrontal.ledger.vault import REAPED, Group, SpendQuery, SpendRow, Spent
+from prefrontal.ledger.vault import Group, SpendQuery, SpendRow, Spent
 
 _COLUMNS = (
     "id, at_s, held, expires_s, key_id, team, tags, model, outcome, source, input_tokens, cache_read_tokens, cache_write_tokens,"

@@ -72,6 +72,46 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         FROM records WHERE model IS NOT NULL AND answered_by = 'model'
         """,
     ),
+    (
+        # For several processes on one database. The books a held charge counts in, as JSON, so that any process can end it.
+        "ALTER TABLE charges ADD COLUMN lines TEXT",
+        "CREATE INDEX charges_by_key ON charges (key_id, at_s) WHERE key_id IS NOT NULL",
+        # Amounts are text: sums of picodollars leave 64 bits at nine million USD. Books can be added up again from the charges.
+        """
+        CREATE TABLE books (
+            scope TEXT NOT NULL,
+            span TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            start_s REAL NOT NULL,
+            spent_pico TEXT NOT NULL,
+            spent_tokens INTEGER NOT NULL,
+            held_pico TEXT NOT NULL,
+            held_tokens INTEGER NOT NULL,
+            unpriced INTEGER NOT NULL,
+            PRIMARY KEY (scope, span, subject, start_s)
+        ) WITHOUT ROWID
+        """,
+        # Rate limits: what was counted in each slot of a meter's window, and the requests that run.
+        """
+        CREATE TABLE rate_slots (
+            meter TEXT NOT NULL,
+            slot INTEGER NOT NULL,
+            requests INTEGER NOT NULL,
+            tokens INTEGER NOT NULL,
+            ends_s REAL NOT NULL,
+            PRIMARY KEY (meter, slot)
+        ) WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE rate_leases (
+            meter TEXT NOT NULL,
+            lease TEXT NOT NULL,
+            ends_s REAL NOT NULL,
+            PRIMARY KEY (meter, lease)
+        ) WITHOUT ROWID
+        """,
+        "CREATE INDEX rate_leases_by_lease ON rate_leases (lease)",
+    ),
 )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
 from prefrontal.contracts.money import Charge, Scope
+from prefrontal.ledger.books import REAPED, Claim, Denial, Line, Sheet, Totals
 from prefrontal.ledger.keys import VirtualKey
 
 Group = Literal["key", "team", "tag", "model", "day", "month"]
 GROUPS: tuple[Group, ...] = Group.__args__  # type: ignore[attr-defined]  # typing offers no typed accessor
-
-REAPED = "reaped"
-"""The outcome of a charge that nobody settled."""
 
 MAX_AUDIT = 1000
 """Entries one listing of the audit log gives at most (assumed)."""
@@ -112,6 +110,51 @@ class Vault(Protocol):
 
     async def audits(self, limit: int) -> list[Audit]:
         """Return the newest entries of the audit log, newest first. Raises StoreError."""
+        ...
+
+
+class SharedVault(Vault, Protocol):
+    """A vault on which several processes reserve: the check and the write are one transaction, and the books are in it.
+
+    `settle` and `release` never wait: what they say is carried out in the order it was said, also behind a `reserve` that was
+    given up; `Vault.committed` returns when it is durable. Every method takes part in the same order.
+    """
+
+    async def reserve(self, claim: Claim) -> Denial | None:
+        """Check every line (`books.denied`), then hold in all books and write the row with its lines; or do nothing.
+
+        A book that does not exist is made in the same transaction from the charges of its window, held rows whose lines name it
+        as held, all others as spent. Durable at return.
+
+        Raises:
+            StoreError: it cannot be written. It may still be carried out later: the caller releases it, as after a cancellation.
+        """
+        ...
+
+    def settle(self, charge: Charge) -> None:
+        """Let a held charge have ended so, in its row and all its books, once (`books.open_still`).
+
+        One that the reaper ended is corrected; one that has ended otherwise, or that there is none of, stays as it is.
+        """
+        ...
+
+    def release(self, charge_id: str) -> None:
+        """Delete a held (or reaped) charge and take it out of its books: nothing was used."""
+        ...
+
+    async def recount(self, sheets: Iterable[Sheet], subject: str | None = None) -> None:
+        """Throw away the books of these sheets, of one member or of all: the next reservation adds them up from the charges.
+
+        Called when budgets begin to hold that this process did not count for until now. Raises StoreError.
+        """
+        ...
+
+    async def standings(self, lines: Sequence[Line]) -> list[Totals]:
+        """Return what stands in each line's book, in their order; sees everything said before. Raises StoreError."""
+        ...
+
+    async def members(self, sheet: Sheet, start_s: float) -> list[str]:
+        """Return the members that have a book in the window that began at `start_s`, sorted. Raises StoreError."""
         ...
 
 
