@@ -91,6 +91,9 @@ def run(chosen: argparse.Namespace, folder: pathlib.Path) -> Report:
         rounds.warm()
         for number in range(1 if chosen.quick else chosen.rounds):
             rounds.run(number)
+        for gateway in started:
+            if "watched" in gateway.targets:
+                once.leaving_ms[gateway.name] = measure.leaving_ms(gateway, mock)
         if chosen.memory:
             ours = next(g for g in started if g.name == "prefrontal")
             once.memory = measure.memory(ours, chosen.memory, folder, load_core)

@@ -18,11 +18,23 @@ from bench.host import Proc, free_port, program
 from bench.mock import Mock, proxy
 
 PATH = "/v1/chat/completions"
-KINDS = ("plain", "burst", "paced")
-MODELS = {"plain": "mock", "burst": "mock-burst", "paced": "mock-paced"}
+KINDS = ("plain", "burst", "paced", "watched")
+MODELS = {"plain": "mock", "burst": "mock-burst", "paced": "mock-paced", "watched": "mock-watched"}
 HERE = pathlib.Path(__file__).resolve().parent.parent
 READY_S = 90.0
 LITELLM_KEY = "sk-bench-0123456789abcdef"  # it does not start without one
+OUR_KEY = "bench-0123456789abcdef0123456789abcdef"
+GUARDED: dict[str, object] = {
+    "budgets": [
+        {"scope": "key", "window": "day", "usd": 1e6},
+        {"name": "everything", "scope": "global", "window": "month", "usd": 1e7},
+    ],
+    "limits": {"rates": [{"scope": "key", "window": "minute", "requests": 100_000_000, "tokens": 1_000_000_000_000}]},
+}
+"""A key's budget and the whole's, and a rate limit, none of which is ever reached: every request is checked against all three."""
+
+
+OUR_HEADERS = {"authorization": f"Bearer {OUR_KEY}"}
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,10 +89,20 @@ def bare(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
 
 
 def prefrontal(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
-    """Our gateway with named models; records are written as they are by default."""
-    models = {name: _model(mock.base(kind)) for kind, name in MODELS.items()}
-    process, port = _prefrontal("prefrontal", {"models": models}, folder, core)
-    return Gateway("prefrontal", process, {kind: Target(port=port, model=MODELS[kind]) for kind in KINDS}, _version("prefrontal"))
+    """Our gateway with named models: a key is asked for, a rate limit and two budgets apply, every request is recorded."""
+    return _named("prefrontal", GUARDED, mock, folder, core)
+
+
+def prefrontal_open(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
+    """The same as somebody runs it alone: records, but no budgets and no limits."""
+    return _named("prefrontal open", {}, mock, folder, core)
+
+
+def _named(name: str, settings: dict[str, object], mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
+    models = {model: _model(mock.base(kind), 0.1, 0.4) for kind, model in MODELS.items()}
+    process, port = _prefrontal(name, {"models": models, **settings}, folder, core)
+    targets = {kind: Target(port=port, model=MODELS[kind], headers=OUR_HEADERS) for kind in KINDS}
+    return Gateway(name, process, targets, _version("prefrontal"))
 
 
 def prefrontal_auto(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
@@ -99,8 +121,9 @@ def prefrontal_auto(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
         "large": {**_model(base, 2.5, 10.0), "context_tokens": 1000000, "quality": 0.9, "capabilities": {"tools": True}},
         "eyes": {**_model(base, 0.8, 3.2), "context_tokens": 65536, "roles": ["vision"], "capabilities": {"vision": True}},
     }
-    process, port = _prefrontal("prefrontal auto", {"models": models}, folder, core)
-    return Gateway("prefrontal auto", process, {"plain": Target(port=port, model="auto")}, _version("prefrontal"))
+    process, port = _prefrontal("prefrontal auto", {"models": models, **GUARDED}, folder, core)
+    targets = {"plain": Target(port=port, model="auto", headers=OUR_HEADERS)}
+    return Gateway("prefrontal auto", process, targets, _version("prefrontal"))
 
 
 def serve_command() -> list[str]:
@@ -120,7 +143,8 @@ def _model(base: str, input_usd: float = 0.0, output_usd: float = 0.0) -> dict[s
 def _prefrontal(name: str, settings: dict[str, object], folder: pathlib.Path, core: int) -> tuple[Proc, int]:
     port = free_port()
     file = folder / f"{name.replace(' ', '-')}.yaml"
-    file.write_text(json.dumps({"server": {"port": port}, "discovery": {"enabled": False}, **settings}))  # JSON is YAML
+    server = {"port": port, "api_keys": [OUR_KEY]}
+    file.write_text(json.dumps({"server": server, "discovery": {"enabled": False}, **settings}))  # JSON is YAML
     home = folder / f"{name.replace(' ', '-')}-home"
     command = [*serve_command(), "--config", str(file)]
     return Proc(name, command, core=core, folder=folder, env={"PREFRONTAL_HOME": str(home)}), port
@@ -179,7 +203,7 @@ def portkey(mock: Mock, folder: pathlib.Path, core: int) -> Gateway:
 
 def available(*, with_peers: bool) -> list[Starter]:
     """Return the gateways to measure, in the order of the tables."""
-    found: list[Starter] = [direct, nginx, bare, prefrontal, prefrontal_auto]
+    found: list[Starter] = [direct, nginx, bare, prefrontal, prefrontal_open, prefrontal_auto]
     if with_peers and peers.portkey_command():
         found.append(portkey)
     if with_peers and peers.litellm_command():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
+import queue
+import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +23,7 @@ ENOUGH = 640
 """Requests a saturated run should have at least: ten times those in flight when it ends."""
 
 LONGEST_S = 16.0
+LEAVING_S = 8.0
 REFLEX = "what is 17.5% of 2,340?"
 
 
@@ -124,6 +128,32 @@ def memory(gateway: Gateway, requests: int, folder: pathlib.Path, core: int) -> 
         done += shot.requests
         found.append((done, gateway.process.pss_mb()))
         say(f"memory {gateway.name}: {found[-1][1]:.1f} MB after {done}")
+    return found
+
+
+def leaving_ms(gateway: Gateway, mock: Mock, times: int = 5) -> list[float | None]:
+    """Return how long after a client has left in mid-stream the upstream sees its connection closed; None: not in time."""
+    target = gateway.targets["watched"]
+    found: list[float | None] = []
+    body = json.dumps({"model": target.model, "stream": True, "messages": [{"role": "user", "content": "Where is my parcel?"}]})
+    lines = [f"POST {target.path} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in target.headers.items()]
+    for _ in range(times):
+        while not mock.watched.closed.empty():
+            mock.watched.closed.get()
+        with socket.create_connection(("127.0.0.1", target.port), 10) as client:
+            client.sendall(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+            data = b""
+            while data.count(b"data: ") < 4:
+                more = client.recv(65536)
+                if not more:
+                    raise SystemExit(f"{gateway.name} ended a stream early: {data[:300]!r}")
+                data += more
+            left = time.perf_counter()
+        try:
+            found.append((mock.watched.closed.get(timeout=LEAVING_S) - left) * 1000.0)
+        except queue.Empty:
+            found.append(None)
     return found
 
 

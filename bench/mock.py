@@ -8,6 +8,7 @@ import sys
 
 from bench.host import Proc, free_port, program, wait_for
 from bench.paced import WHOLE
+from bench.watched import Watched
 
 ANSWER = json.dumps(
     {
@@ -49,10 +50,12 @@ PARAMETER_BYTES = 3000
 
 
 class Mock:
-    """Three upstreams: `plain` (a whole answer), `burst` (a stream in one piece), `paced` (50 events, one each 5 ms)."""
+    """Upstreams: `plain` (a whole answer), `burst` (a stream in one piece), `paced` (50 events, one each 5 ms), `watched`."""
 
     def __init__(self, folder: pathlib.Path, core: int) -> None:
         self.ports = {"plain": free_port(), "burst": free_port(), "paced": free_port()}
+        self.watched = Watched()
+        self.ports["watched"] = self.watched.port
         fixed = _server(self.ports["plain"], "application/json", ANSWER) + _server(
             self.ports["burst"], "text/event-stream", WHOLE.decode()
         )
@@ -69,6 +72,7 @@ class Mock:
         return f"http://127.0.0.1:{self.ports[kind]}/v1"
 
     def stop(self) -> None:
+        self.watched.stop()
         for process in self.processes:
             process.stop()
 
