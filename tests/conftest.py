@@ -5,6 +5,7 @@ With `CI` set, a test that would be skipped fails: there is nothing this suite m
 
 from __future__ import annotations
 
+import asyncio
 import faulthandler
 import ipaddress
 import os
@@ -14,11 +15,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from prefrontal.testing.postgres_server import PostgresServer
 
 LIMIT_S = 60.0
 """Longest a test may take, s; `@pytest.mark.time_limit(S)` sets another (assumed: the slowest takes 10 s on a busy machine)."""
@@ -199,3 +203,39 @@ def failed_if_skipped(report: Any, *, ci: bool = CI) -> Any:
 def ci_rule() -> Callable[..., Any]:
     """The rule that makes a skipped report fail, for the test of the rule."""
     return failed_if_skipped
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this test process, with one database in its newest form to copy from."""
+    from prefrontal.ledger.migrations.runner import move_postgres  # a second to load, which most tests need not pay
+
+    server = PostgresServer()
+    try:
+        server.start()
+        server.sql("CREATE DATABASE newest")
+        with ThreadPoolExecutor(1) as thread:  # whoever asks for the server may be inside a loop
+            thread.submit(asyncio.run, move_postgres(server.url("newest"))).result()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: PostgresServer) -> str:
+    """The address of a database of one's own, without a table."""
+    return next_database(postgres_server, "template1")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The address of a database of one's own in its newest form."""
+    return next_database(postgres_server, "newest")
+
+
+def next_database(server: PostgresServer, template: str) -> str:
+    """Return the address of a new database."""
+    count = server.__dict__.setdefault("databases_made", 0)
+    server.__dict__["databases_made"] = count + 1
+    server.sql(f"CREATE DATABASE test_{count} TEMPLATE {template} STRATEGY FILE_COPY")
+    return server.url(f"test_{count}")

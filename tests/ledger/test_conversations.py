@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
@@ -12,8 +12,11 @@ import pytest
 
 from prefrontal.chat.blocks import Reasoning, Text, ToolCall
 from prefrontal.chat.request import Message
+from prefrontal.clock import SystemClock
 from prefrontal.errors import StoreError
 from prefrontal.ledger.conversations import CLEAN_EVERY, Conversations, MemoryConversations, SqliteConversations, StoredResponse
+from prefrontal.ledger.postgres.conversations import PostgresConversations
+from prefrontal.ledger.postgres.pool import Postgres
 from prefrontal.testing.clock import FakeClock
 
 DAY_S = 86_400.0
@@ -38,11 +41,31 @@ def stored(name: str, previous: str | None = None, *, owner: str = "me", at_s: f
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[Postgres]:
+    """Connections to a database of one's own."""
+    found = await Postgres(postgres_url, clock=SystemClock()).open()
+    yield found
+    await found.aclose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def lasting(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
+    """Makes a store of each kind that outlives its process."""
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        return lambda **bounds: PostgresConversations(postgres, clock=FakeClock(), **bounds)
+    return lambda **bounds: SqliteConversations(tmp_path / "deep" / "c.db", clock=FakeClock(), **bounds)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
     """Makes a store of each kind."""
     if request.param == "memory":
         return lambda **_: MemoryConversations()
+    if request.param == "postgres":
+        postgres = request.getfixturevalue("postgres")
+        return lambda **bounds: PostgresConversations(postgres, clock=FakeClock(), **bounds)
     return lambda **bounds: SqliteConversations(tmp_path / "deep" / "c.db", clock=FakeClock(), **bounds)
 
 
@@ -116,11 +139,22 @@ async def test_they_survive_a_restart_and_two_processes_share_them(tmp_path: Pat
     await three.aclose()
 
 
-async def test_the_old_and_the_too_much_go_first(tmp_path: Path) -> None:
+async def test_gateways_on_one_database_share_conversations(postgres: Postgres) -> None:
+    """What one gateway stored another goes on from; a closed store says so, and closes nobody else's connections."""
+    one, two = (PostgresConversations(postgres, clock=FakeClock()) for _ in range(2))
+    await one.put(stored("a"))
+    await two.put(stored("b", "a"))
+    assert [link.id for link in await one.chain("b", "me")] == ["a", "b"]
+    await one.aclose()
+    with pytest.raises(StoreError):
+        await one.get("a", "me")
+    assert await two.get("a", "me") is not None
+
+
+async def test_the_old_and_the_too_much_go_first(lasting: Maker) -> None:
     """Past the retention all go; beyond the size the oldest; the newest stays however large it is."""
-    clock = FakeClock()
-    store = SqliteConversations(tmp_path / "c.db", clock=clock, retention_s=DAY_S, max_bytes=20_000)
-    now_s = clock.now()
+    store = lasting(retention_s=DAY_S, max_bytes=20_000)
+    now_s = NOW_S
     await store.put(stored("ancient", at_s=now_s - 2 * DAY_S))
     for n in range(CLEAN_EVERY):
         await store.put(stored(f"r{n}", at_s=now_s + n, text="x" * 300))

@@ -62,12 +62,14 @@ def charge_row(charge: Charge) -> Row:
 
 
 def charge_rows(record: RequestRecord) -> list[Row]:
+    """Return the charges of a record's attempts as rows."""
+    return [charge_row(charge) for charge in record_charges(record)]
+
+
+def record_charges(record: RequestRecord) -> list[Charge]:
     """Return the charges of a record's attempts, of those that used something."""
-    rows: list[Row] = []
-    for number, attempt in enumerate(record.attempts):
-        if attempt.usage.source == "unknown":
-            continue
-        charge = Charge(
+    return [
+        Charge(
             id=charge_id(record.id, number),
             at_s=record.started_s + attempt.started_ms / 1000.0,
             key_id=record.key_id,
@@ -78,8 +80,9 @@ def charge_rows(record: RequestRecord) -> list[Row]:
             usage=attempt.usage,
             cost_pico=None if attempt.cost_usd is None else to_pico(attempt.cost_usd),
         )
-        rows.append(charge_row(charge))
-    return rows
+        for number, attempt in enumerate(record.attempts)
+        if attempt.usage.source != "unknown"
+    ]
 
 
 def charge_id(request_id: str, number: int) -> str:

@@ -106,7 +106,7 @@ class Conversations(Protocol):
         ...
 
 
-def _whole(found: list[StoredResponse]) -> list[StoredResponse]:
+def whole_chain(found: list[StoredResponse]) -> list[StoredResponse]:
     """Return a chain (newest first) oldest first, or nothing when it does not reach its beginning."""
     if not found or (found[-1].previous_id is not None and len(found) <= MAX_LINKS):
         return []
@@ -141,7 +141,7 @@ class MemoryConversations:
                 return []
             found.append(link)
             following = link.previous_id
-        return _whole(found)
+        return whole_chain(found)
 
     async def delete(self, response_id: str, owner: str) -> bool:
         """See `Conversations.delete`."""
@@ -216,7 +216,7 @@ class SqliteConversations:
         """See `Conversations.chain`."""
         values = (response_id, owner, owner, MAX_LINKS)
         rows = await self._do(lambda db: db.execute(_CHAIN, values).fetchall())
-        return _whole([self._decode(body) for _, _, body in rows])
+        return whole_chain([self._decode(body) for _, _, body in rows])
 
     async def delete(self, response_id: str, owner: str) -> bool:
         """See `Conversations.delete`."""
