@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 	$(name) -c 'import sys; print("y" if sys.version_info >= (3, 11) else "")' 2>/dev/null),$(name))) python3)
 PIP := PIP_ROOT_USER_ACTION=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint bench docs clean
+.PHONY: run test lint bench bench-peers soak docs clean
 
 run: $(VENV)/.run
 	@$(BIN)/prefrontal serve
@@ -23,6 +23,12 @@ lint: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+bench-peers: $(VENV)/.test
+	$(BIN)/python -m bench.peers
+
+soak: $(VENV)/.test
+	$(BIN)/python -m bench.soak
 
 docs: $(VENV)/.test
 	$(BIN)/python -m prefrontal.config.reference docs/configuration.md src/prefrontal/config/schema.json
