@@ -66,7 +66,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def busiest(path: pathlib.Path, seconds: float) -> list[Arrival]:
     """Return the stretch of so many seconds with the most arrivals, keys and priorities drawn with a fixed seed."""
     with gzip.open(path, "rt") as file:
-        rows = [(_time_s(row["TIMESTAMP"]), int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(file)]
+        lines = list(csv.DictReader(file))
+    rows = [(_time_s(one["TIMESTAMP"]), int(one["ContextTokens"]), int(one["GeneratedTokens"])) for one in lines]
     counts = Counter(int((at - rows[0][0]) / seconds) for at, _, _ in rows)
     piece = counts.most_common(1)[0][0]
     begin = rows[0][0] + piece * seconds
