@@ -23,6 +23,7 @@ import hypothesis
 import pytest
 
 from prefrontal.testing.postgres_server import PostgresServer
+from prefrontal.testing.redis_server import RedisServer
 
 LIMIT_S = 60.0
 """Longest a test may take, s; `@pytest.mark.time_limit(S)` sets another (assumed: the slowest takes 10 s on a busy machine)."""
@@ -239,3 +240,34 @@ def next_database(server: PostgresServer, template: str) -> str:
     server.__dict__["databases_made"] = count + 1
     server.sql(f"CREATE DATABASE test_{count} TEMPLATE {template} STRATEGY FILE_COPY")
     return server.url(f"test_{count}")
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis server of this test process."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> str:
+    """The address of an empty Redis."""
+    with socket.create_connection(("127.0.0.1", shared_redis.port), timeout=5) as line:
+        line.sendall(b"FLUSHALL SYNC\r\n")
+        assert line.recv(100) == b"+OK\r\n"
+    return shared_redis.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis server of one test, to be stopped and started."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
