@@ -13,9 +13,11 @@ import psutil
 
 from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
+from prefrontal.app.fetching import open_fetcher
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.money import Money
 from prefrontal.app.sink import Sink
+from prefrontal.app.stores import roles_in, stores_of
 from prefrontal.app.telemetry.opening import open_telemetry
 from prefrontal.app.telemetry.worker import TelemetryWorker
 from prefrontal.app.vitals import VitalSigns
@@ -140,10 +142,7 @@ class Builder:
             ledger = self._ledger(config)
             closers.append(ledger.aclose)
         if transport is None:
-            transport = open_transport(
-                clock=self.clock,
-                allow=egress_guard(lambda: holder.current.config.egress.allow),
-            )
+            transport = open_transport(clock=self.clock, allow=egress_guard(lambda: holder.current.config.egress))
             closers.append(transport.aclose)
         engines = EngineSupervisor([], clock=self.clock, chance=self.chance, settings=await _engine_settings(config))
         closers.append(engines.close)
@@ -151,7 +150,7 @@ class Builder:
         runtime = Runtime(default_limit=limits.concurrency_per_model, default_queue=limits.queue_per_model)
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
-        money = Money(ledger=ledger, clock=self.clock, chance=self.chance)
+        money = Money(stores=stores_of(config, ledger, self.clock), clock=self.clock, chance=self.chance)
         providers = self._providers()
         vitals = VitalSigns(clock=self.clock, runtime=runtime, host=self.host)
         vitals.start()
@@ -193,8 +192,9 @@ class Builder:
         probe = ConfiguredProbe(transport=transport, providers=providers, profiles=self.profiles)
         holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
         closers.append(self._end_tasks)
-        await money.configure(config, lambda model: holder.current.registry.roles_of(model))
+        await money.configure(config, *roles_in(holder))
         self._background(money.treasury.keep_reaping())
+        self._background(money.treasury.keep_leases())
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
@@ -221,7 +221,7 @@ class Builder:
             holder.current.config.telemetry,
             self.env,
             card_of=lambda model: holder.current.registry.cards.get(model),
-            allow=egress_guard(lambda: holder.current.config.egress.allow),
+            allow=egress_guard(lambda: holder.current.config.egress),
             clock=self.clock,
         )
         if telemetry is not None:
@@ -257,6 +257,7 @@ class Builder:
             runtime=runtime,
             clock=self.clock,
             engines=OnDemand(engines, lambda: holder.current.config.engine.auto_start),
+            fetcher=open_fetcher(self.clock, lambda: holder.current.config.egress),
         )
         return Machine(
             Parts(
@@ -354,7 +355,7 @@ class Builder:
     async def _budget(self, pf: Prefrontal, config: Config) -> None:
         """Let new budgets and limits hold, once what they need to know is added up."""
         try:
-            await pf.money.configure(config, lambda model: pf.registry.roles_of(model))
+            await pf.money.configure(config, *roles_in(pf.holder))
         except StoreError as error:
             log.error("the budgets of the new configuration do not hold yet: %s", error)
 

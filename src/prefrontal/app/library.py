@@ -202,7 +202,7 @@ class Prefrontal:
             running = {status.model_id: status for status in self.engines.status()}.get(card.id)
             if running is not None and running.state == "ready":
                 base_url = f"http://127.0.0.1:{running.port}{ENGINE_API}"
-        return await self.counter.count(found.run.request, card, base_url)
+        return await self.counter.count(found.run.request, card, base_url, reach=found.run.reach)
 
     def status(self) -> ConfigStatus:
         """Return how the configuration stands."""

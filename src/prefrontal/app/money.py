@@ -7,17 +7,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from prefrontal.app.stores import Stores
 from prefrontal.clock import Chance, Clock
 from prefrontal.config.schema import Config
 from prefrontal.contracts.money import EACH, Budget, OnExhaustion, Rate, RateWindow, UnknownPrice, Window, to_pico
 from prefrontal.errors import Conflict, InvalidRequest, NotFound
 from prefrontal.ledger.keyring import KeyRing
 from prefrontal.ledger.keys import PREFIX, VirtualKey, digest_of, shown_of
-from prefrontal.ledger.sqlite import SqliteLedger
-from prefrontal.ledger.sqlite_vault import SqliteVault
-from prefrontal.ledger.store import Ledger
-from prefrontal.ledger.treasury import BudgetState, Rules, Treasury
-from prefrontal.ledger.vault import Audit, MemoryVault, Roles, SpendQuery, SpendRow, Vault
+from prefrontal.ledger.rules import BudgetState, Rules
+from prefrontal.ledger.treasury import Treasury
+from prefrontal.ledger.vault import Audit, Roles, SpendQuery, SpendRow
 
 SECRET_BYTES = 32
 """Randomness of a key (specified: 256 bits)."""
@@ -56,6 +55,8 @@ class KeyDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     engrams: tuple[str, ...] = ()
     channel: str | None = None
     store_content: bool = True
+    data_class: str | None = None
+    cache: bool | None = None
     budgets: tuple[KeyBudget, ...] = ()
     rates: tuple[KeyRate, ...] = ()
     expires_s: float | None = None
@@ -72,6 +73,8 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     engrams: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     channel: str | msgspec.UnsetType | None = msgspec.UNSET
     store_content: bool | msgspec.UnsetType = msgspec.UNSET
+    data_class: str | msgspec.UnsetType | None = msgspec.UNSET
+    cache: bool | msgspec.UnsetType | None = msgspec.UNSET
     budgets: tuple[KeyBudget, ...] | msgspec.UnsetType = msgspec.UNSET
     rates: tuple[KeyRate, ...] | msgspec.UnsetType = msgspec.UNSET
     expires_s: float | msgspec.UnsetType | None = msgspec.UNSET
@@ -88,22 +91,22 @@ class Money:
     """Everything of one process that has to do with money. Belongs to one event loop."""
 
     def __init__(
-        self, *, ledger: Ledger, clock: Clock, chance: Chance, draw: Callable[[int], str] = secrets.token_urlsafe
+        self, *, stores: Stores, clock: Clock, chance: Chance, draw: Callable[[int], str] = secrets.token_urlsafe
     ) -> None:
         """`draw` makes the random part of secrets, from so many bytes."""
         self._clock = clock
         self._chance = chance
         self._draw = draw
-        self.vault: Vault = SqliteVault(ledger, clock=clock) if isinstance(ledger, SqliteLedger) else MemoryVault()
-        self.treasury = Treasury(clock=clock, vault=self.vault)
+        self.vault = stores.vault
+        self.treasury = Treasury(clock=clock, vault=stores.vault, shared=stores.shared, board=stores.board)
         self.keys = KeyRing(vault=self.vault, treasury=self.treasury, clock=clock)
 
-    async def configure(self, config: Config, roles: Roles) -> None:
+    async def configure(self, config: Config, roles: Roles, members: Roles | None = None) -> None:
         """Let the budgets and rates of `config` hold. Raises StoreError; the old ones stay then.
 
         Of several at once the last holds, so rules like those of now take their turn behind others that are being added up.
         """
-        await self.treasury.configure(rules_of(config), roles)
+        await self.treasury.configure(rules_of(config), roles, members)
 
     # -- for admins ----------------------------------------------------------------------------------------------------
 
@@ -125,6 +128,8 @@ class Money:
             engrams=draft.engrams,
             channel=draft.channel,
             store_content=draft.store_content,
+            data_class=draft.data_class,
+            cache=draft.cache,
             budgets=_budgets(draft.budgets),
             rates=_rates(draft.rates),
             expires_s=draft.expires_s,
@@ -175,7 +180,7 @@ class Money:
         for payer in payers:
             if payer.budgets:
                 await self.treasury.admit_key(payer)
-        return self.treasury.states(payers)
+        return await self.treasury.standing(payers)
 
     async def report(self, query: SpendQuery) -> list[SpendRow]:
         """Return what was spent. Raises StoreError."""

@@ -82,7 +82,10 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     prefer: ``quality``, ``cost``, ``latency`` or ``balanced``. effort: a score in [0, 1] that overrides the computed one.
     channel: one of the configured channels. session: keeps a conversation on its model. urgency, risk: [0, 1].
     needs: capabilities a model must have, by name, also ones the code does not know. max_cost_usd: per request.
-    deadline_s: seconds from arrival. fallback: False forbids another model than the first. trace: False keeps headers only.
+    data_class: what kind of data this is, for `egress.by_data_class`. deadline_s: seconds from arrival.
+    fallback: False forbids another model than the first. trace: False keeps headers only.
+    cache: what the response cache may do; the words are explained in `contracts.cache`. priority: who is refused first when there
+    is more work than room.
     """
 
     prefer: Literal["quality", "cost", "latency", "balanced"] | None = None
@@ -97,6 +100,9 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fallback: bool = True
     reflex: bool = True
     timezone: str | None = None
+    priority: Literal["low", "normal", "high"] | None = None
+    data_class: str | None = None
+    cache: Literal["use", "bypass", "refresh", "no-store"] | None = None
 
 
 NO_HINTS = Hints()

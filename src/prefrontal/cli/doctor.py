@@ -20,6 +20,7 @@ from prefrontal.config.schema import Config
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.wire import WireRequest
 from prefrontal.errors import ConfigError, PrefrontalError
+from prefrontal.execute.egress import egress_guard
 from prefrontal.execute.transport import TlsOptions, open_transport
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ async def _usable(pf: Prefrontal) -> tuple[list[ModelCard], list[Check]]:
 
 async def _answers(pf: Prefrontal, url: str) -> bool:
     """Return whether anything answers. No key is sent, so whose certificate it is does not matter."""
-    transport = open_transport(clock=pf.clock)
+    transport = open_transport(clock=pf.clock, allow=egress_guard(lambda: pf.config.egress))
     try:
         await transport.send(WireRequest(method="GET", url=url), LOOK, tls=TlsOptions(verify=False))
     except PrefrontalError:

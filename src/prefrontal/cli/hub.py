@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefrontal.cli.pull import HubFile
+from prefrontal.config.reach import general_rule
+from prefrontal.config.schema_egress import Egress
 from prefrontal.errors import EgressDenied, NotAllowed, NotFound, PrefrontalError, ProviderUnreachable
 
 T = TypeVar("T")
+EVERYWHERE = Egress()
 INSTALL = 'Install it with: pip install "prefrontal[local]"'
 
 
 class HuggingFaceHub:
     """Reads repositories and downloads files. Access tokens are the client's own business (`HF_TOKEN`, ``hf auth login``).
 
-    `allow` are the hosts that may be contacted (setting `egress.allow`); None: all. quiet: no progress bar.
+    `egress` says which hosts may be contacted; redirects, such as those to a store of large files, are asked about one by one.
+    quiet: no progress bar.
     """
 
-    def __init__(self, *, allow: Sequence[str] | None = None, quiet: bool = False) -> None:
+    def __init__(self, *, egress: Egress = EVERYWHERE, quiet: bool = False) -> None:
         """Load the client.
 
         Raises:
@@ -34,7 +38,8 @@ class HuggingFaceHub:
         except ImportError as error:
             raise NotFound("Fetching models needs the package huggingface-hub.", hint=INSTALL) from error
         self._quiet = quiet
-        _check_egress(str(constants.ENDPOINT), allow)
+        if general_rule(egress) is not None:
+            _restrict(egress, constants, self._utils)
 
     def files(self, repo: str) -> list[HubFile]:
         """See `Hub.files`."""
@@ -54,6 +59,8 @@ class HuggingFaceHub:
         errors = self._errors
         try:
             return work()
+        except EgressDenied:
+            raise
         except errors.GatedRepoError as error:
             raise NotAllowed(
                 f"{repo} wants its terms accepted first.", hint=f"Accept them at https://huggingface.co/{repo} and set HF_TOKEN."
@@ -86,10 +93,30 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _check_egress(endpoint: str, allow: Sequence[str] | None) -> None:
+def _restrict(egress: Egress, constants: Any, utils: Any) -> None:
+    """Let the client contact only what `egress` allows. Raises EgressDenied when the hub itself is not, or it cannot be held."""
     from prefrontal.execute.egress import egress_guard
 
+    guard = egress_guard(lambda: egress)
+
+    def check(url: str) -> None:
+        try:
+            guard(url)
+        except EgressDenied as error:
+            raise EgressDenied(error.message, hint="Add it to egress.allow to fetch models from it.") from error
+
+    check(str(constants.ENDPOINT))
     try:
-        egress_guard(lambda: allow)(endpoint)
-    except EgressDenied as error:
-        raise EgressDenied(error.message, hint="Add it to egress.allow to fetch models from it.") from error
+        http: Any = import_module("huggingface_hub.utils._http")
+        make, install = http.default_client_factory, http.set_client_factory
+    except (ImportError, AttributeError) as error:
+        hint = "Update huggingface-hub, or copy the file into the models folder by hand."
+        raise EgressDenied("This version of huggingface-hub cannot be held to egress.allow.", hint=hint) from error
+    constants.HF_HUB_DISABLE_XET = True  # its transfers go past the client that is watched here
+
+    def watched() -> Any:
+        client = make()
+        client.event_hooks["request"].append(lambda request: check(str(request.url)))
+        return client
+
+    install(watched)

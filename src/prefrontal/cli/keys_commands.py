@@ -60,6 +60,9 @@ def create(
     no_content: Annotated[
         bool, typer.Option("--no-content", help="Keep its prompts and answers out of the records, whatever is configured.")
     ] = False,
+    data_class: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What kind of data its requests are: a class of egress.by_data_class.")
+    ] = None,
     url: AdminUrl = None,
     config: options.Config = None,
     as_json: options.Json = False,
@@ -76,6 +79,7 @@ def create(
         "engrams": engram or [],
         "channel": channel,
         "store_content": not no_content,
+        "data_class": data_class,
         "expires_s": moment_of(expires, "--expires"),
     }
     if budget_usd is not None or budget_tokens is not None:

@@ -57,7 +57,7 @@ def pull(
     parse_wanted(model)  # a name that is none is said before anything is loaded
     at = place(config)
     settings = loaded(at).config
-    hub = HuggingFaceHub(allow=settings.egress.allow, quiet=as_json)
+    hub = HuggingFaceHub(egress=settings.egress, quiet=as_json)
     run(model, models_dir(settings, at.env), hub, Screen(), as_json=as_json)
 
 

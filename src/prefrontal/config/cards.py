@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from prefrontal.config.check import LOCAL_PROFILE, gguf_path, is_loopback
+from prefrontal.config.check import LOCAL_PROFILE, gguf_path
 from prefrontal.config.schema import EffortEntry, ModelEntry, PriceEntry
 from prefrontal.config.sizes import parse_minute, parse_size
-from prefrontal.contracts.model import Capability, ModelCard, Origin, Price, PriceWindow, ThinkingRange
+from prefrontal.contracts.model import Capability, DecisionWire, ModelCard, Origin, Price, PriceWindow, ThinkingRange
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import ConfigError
 from prefrontal.providers.base import Found
 from prefrontal.providers.effort.dialects import Dialects
@@ -81,6 +82,7 @@ def build_card(
         self_hosted=profile.self_hosted or entry.path is not None,
         licence=entry.licence or _of(fact, "licence"),
         provider=profile.provider,
+        decisions=_decisions(entry, profile),
         enabled=entry.enabled
         and not (profile.auth.required and key is None and (not entry.endpoint or profile.base_url is None)),
         origin=origin,
@@ -105,7 +107,17 @@ def _copied(entry: ModelEntry) -> dict[str, Any]:
         "tls_ca_file": entry.tls.ca_file if entry.tls else None,
         "timeout_s": entry.timeout_s,
         "extra_body": entry.extra_body,
+        "cache": entry.cache,
+        "balance": entry.balance,
+        "hedge": None if entry.hedge is None else entry.hedge.hedge(),
     }
+
+
+def _decisions(entry: ModelEntry, profile: Profile) -> DecisionWire | None:
+    """Return how the model's route for decisions is spoken, by the file or else by the profile."""
+    if entry.decisions is not None:
+        return DecisionWire(dialect=entry.decisions.dialect, path=entry.decisions.path, joint=entry.decisions.joint)
+    return None if profile.decision_dialect is None else DecisionWire(dialect=profile.decision_dialect)
 
 
 def missing_key(entry: ModelEntry, card: ModelCard, profile: Profile) -> str | None:

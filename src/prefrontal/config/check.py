@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -10,12 +9,15 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from prefrontal.config.check_deployments import check_deployments
+from prefrontal.config.check_egress import check_egress
 from prefrontal.config.check_money import check_money
 from prefrontal.config.check_routing import check_routing
 from prefrontal.config.problems import Path as Where
 from prefrontal.config.problems import did_you_mean
 from prefrontal.config.schema import Config, ModelEntry, PriceEntry
 from prefrontal.config.sizes import parse_minute, parse_size
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.providers.profile import Profile
 
 LOCAL_PROFILE = "llamacpp"
@@ -54,6 +56,7 @@ def check(config: Config, known: Known, *, models_dir: Path, exists: Callable[[P
         _check_model(("models", name), entry, known, models_dir, exists, note)
     check_routing(config, known.policies, known.tools, note)
     check_money(config, note)
+    check_egress(config, note)
     _check_server(config, note)
     _check_limits(config, note)
     _check_discovery(config, known, note)
@@ -77,18 +80,6 @@ def follows(finding: Finding, wrong: Iterable[Where]) -> bool:
 
 _WITHIN = frozenset({"open_bind", "order", "exclusive"})
 """Rules about two settings of one block."""
-
-
-def is_loopback(host: str | None) -> bool:
-    """Return whether an address or name is this machine and can be reached from nowhere else; None is not."""
-    if host is None:
-        return False
-    if host in ("127.0.0.1", "::1") or host.lower() == "localhost":  # the common answers without parsing
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def gguf_path(path: str, models_dir: Path) -> Path:
@@ -127,7 +118,7 @@ def _check_model(
     profile = _check_profile(path, entry, known, note)
     if entry.endpoint is not None:
         _check_endpoint((*path, "endpoint"), entry.endpoint, note)
-    elif entry.path is None and profile is not None and profile.base_url is None and not profile.ports:
+    elif entry.path is None and profile is not None and profile.base_url is None and not profile.ports and not entry.deployments:
         note(path, "endpoint", f"profile `{entry.profile}` has no address of its own", "add `endpoint: http://host:port/v1`")
     if entry.path is not None and entry.endpoint is not None:
         note((*path, "path"), "exclusive", "`path` and `endpoint` exclude each other", "`path` is for the built-in engine")
@@ -136,6 +127,7 @@ def _check_model(
         if not exists(file):
             hint = f"{pull_hint(file)}; the model is out of service until then"
             note((*path, "path"), "missing_file", f"no such file: {file}", hint, fatal=False)
+    check_deployments(path, entry, profile, _check_endpoint, note)
     _check_price((*path, "price"), entry.price, note)
     _check_details(path, entry, known, exists, note)
 
@@ -268,6 +260,9 @@ def _check_server(config: Config, note: Callable[..., None]) -> None:
             f"{server.host} can be reached from other machines, and no API key is asked for",
             hint,
         )
+    if server.workers > 1 and not config.records.enabled:
+        text = "several workers count together in the database, and `records.enabled: false` allows none"
+        note(("server", "workers"), "workers_need_records", text, "set records.enabled, or one worker")
     for name, keys in (("api_keys", server.api_keys), ("admin_keys", server.admin_keys)):
         for index, key in enumerate(keys):
             if not key or key != key.strip():

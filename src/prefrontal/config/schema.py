@@ -11,14 +11,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from prefrontal.config.schema_cache import Cache
+from prefrontal.config.schema_egress import Egress, EgressRule, Fetch
+from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
 from prefrontal.config.schema_models import (
+    DecisionRouteEntry,
     EffortEntry,
     ModelEntry,
     PriceEntry,
     PriceWindowEntry,
-    TlsEntry,
 )
 from prefrontal.config.schema_money import BudgetEntry, RateEntry
+from prefrontal.config.schema_resilience import DeploymentEntry, Shedding, TlsEntry
 from prefrontal.config.schema_routing import (
     BUILTIN_POLICIES,
     KNOWN_ROLES,
@@ -35,7 +39,6 @@ from prefrontal.config.schema_routing import (
 from prefrontal.config.schema_service import (
     Breaker,
     Discovery,
-    Egress,
     Engine,
     Limits,
     Logging,
@@ -46,6 +49,7 @@ from prefrontal.config.schema_service import (
     Server,
     Timeouts,
 )
+from prefrontal.config.schema_structured import StructuredOutput
 from prefrontal.config.schema_telemetry import Telemetry
 
 __all__ = [
@@ -54,13 +58,20 @@ __all__ = [
     "Affinity",
     "Breaker",
     "BudgetEntry",
+    "Cache",
     "Channel",
     "Config",
+    "DecisionRouteEntry",
+    "DecisionTypeEntry",
+    "Decisions",
+    "DeploymentEntry",
     "Discovery",
     "EffortEntry",
     "EffortPolicy",
     "Egress",
+    "EgressRule",
     "Engine",
+    "Fetch",
     "Limits",
     "Logging",
     "ModelEntry",
@@ -76,6 +87,8 @@ __all__ = [
     "Retries",
     "Routing",
     "Server",
+    "StructuredOutput",
+    "Shedding",
     "TaskRoute",
     "Telemetry",
     "Timeouts",
@@ -94,15 +107,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         dict[str, tuple[str, ...]],
         Meta(
             description="Role → the models that fill it, best first. Known: router, reasoning, reasoning_heavy, coding, "
-            "coding_large_context, summarization, validation, vision, embedding; others are yours to invent."
+            "coding_large_context, summarization, validation, vision, embedding, decision; others are yours to invent."
         ),
     ] = {}
     routing: Annotated[Routing, Meta(description="How `model: auto` chooses.")] = msgspec.field(default_factory=Routing)
+    structured_output: Annotated[StructuredOutput, Meta(description="Answers held to the form that was asked for.")] = (
+        StructuredOutput()
+    )
     limits: Annotated[Limits, Meta(description="Bounds on work, waiting and money.")] = Limits()
     budgets: Annotated[
         tuple[BudgetEntry, ...],
         Meta(description="What may be spent in a minute, hour, day, week, month or in all, in USD and in tokens."),
     ] = ()
+    cache: Annotated[Cache, Meta(description="Giving the same answer to the same request.")] = Cache()
+    decisions: Annotated[Decisions, Meta(description="Typed decisions.")] = Decisions()
     records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
     engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
     discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()

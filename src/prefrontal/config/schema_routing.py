@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Positive, Share, Temperature
+from prefrontal.config.schema_resilience import HedgeEntry
 
 Prefer = Literal["quality", "cost", "latency", "balanced"]
 Philosophy = Literal["conservative", "balanced", "aggressive"]
@@ -22,6 +23,7 @@ KNOWN_ROLES = (
     "validation",
     "vision",
     "embedding",
+    "decision",
 )
 
 
@@ -78,6 +80,15 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reflexes: Annotated[
         bool | None,
         Meta(description="Whether answers without a model are allowed; left out: `routing.reflexes.enabled`."),
+    ] = None
+    cache: Annotated[
+        bool | None,
+        Meta(description="Whether its requests use the response cache; false: never; left out: as they and `cache.mode` say."),
+    ] = None
+    data_class: Annotated[str | None, Meta(description="Class of the data in this channel, of `egress.by_data_class`.")] = None
+    hedge: Annotated[
+        HedgeEntry | None,
+        Meta(description="A second attempt beside a slow first one, for models that say nothing of it themselves."),
     ] = None
 
 

@@ -1,4 +1,4 @@
-"""The part of the tree that says how the process runs: server, limits, records, engine, discovery, logging, egress."""
+"""The part of the tree that says how the process runs: server, limits, records, engine, discovery, logging."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from prefrontal.config.schema_money import RateEntry
 from prefrontal.config.schema_numbers import Count, Positive, Window
+from prefrontal.config.schema_resilience import Shedding
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,6 +19,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: Annotated[
         int, Meta(ge=0, le=65535, description="Port; the next free one is taken when it is in use. 0: any free one.")
     ] = 4123
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=64,
+            description="Processes that serve together on one port and one database. Taken at start. Assumed: 1.",
+        ),
+    ] = 1
     cors_origins: Annotated[
         tuple[str, ...],
         Meta(description='Origins whose pages may call the API from a browser; "*" for all; empty: none.'),
@@ -115,6 +124,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     timeouts: Annotated[Timeouts, Meta(description="How long an upstream may take.")] = Timeouts()
     breaker: Annotated[Breaker, Meta(description="Leaving a failing model alone.")] = Breaker()
     opening: Annotated[Opening, Meta(description="Holding the start of a stream.")] = Opening()
+    shedding: Annotated[Shedding, Meta(description="Waiting and refusing when there is more work than room.")] = Shedding()
     rates: Annotated[
         tuple[RateEntry, ...],
         Meta(description="Requests, tokens and requests at once, by key, team, tag, model, role or for all together."),
@@ -209,12 +219,3 @@ class Logging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severe lines to write.")] = "info"
     format: Annotated[Literal["text", "json"], Meta(description="Lines for people or for machines.")] = "text"
-
-
-class Egress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which hosts may be contacted."""
-
-    allow: Annotated[
-        tuple[str, ...] | None,
-        Meta(description='Hosts that may be called, "*.example.com" for subdomains; loopback always may; left out: all.'),
-    ] = None

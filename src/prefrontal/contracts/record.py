@@ -8,18 +8,25 @@ import msgspec
 
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
+from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.plan import Plan
+from prefrontal.contracts.resilience import Priority, Shed
+from prefrontal.contracts.verdict import Validation
 from prefrontal.contracts.wire import Dropped
 
 AnsweredBy = Literal["model", "cache", "tool", "retrieval", "rule", "none"]
 Status = Literal["ok", "error", "cancelled"]
+Outcome = Literal["ok", "error", "cancelled", "hedge_lost"]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One call to one upstream. Times are milliseconds from the request's arrival; `cost_usd` None is unknown.
 
-    response_model: what the upstream calls the model that answered. chunks: pieces of a stream that carried something to see.
+    reason: why it was made, when not for the request itself (``repair``, ``escalation``). form_method: how the model was told the
+    form of its answer (see `providers.structured`). response_model: what the upstream calls the model that answered. chunks: pieces of a stream that carried something to see.
+    deployment: which of the model's deployments (None: it has one). hedge: made beside a slow attempt before it; of the two, the
+    one that was given up for the other has the outcome ``hedge_lost``.
     """
 
     model: str
@@ -28,7 +35,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     first_token_ms: float | None = None
     ended_ms: float = 0.0
     queued_ms: float = 0.0
-    outcome: Literal["ok", "error", "cancelled"] = "ok"
+    deployment: str | None = None
+    hedge: bool = False
+    reason: str | None = None
+    form_method: str | None = None
+    outcome: Outcome = "ok"
     error_code: str | None = None
     error: str | None = None
     upstream_status: int | None = None
@@ -50,7 +61,10 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     `trace_id` is the W3C trace (32 hex digits), the caller's where one was given; `parent_span_id` is the caller's span then.
     `trace_sampled` False: the caller asked not to keep this trace. `overhead_ms` is the time that was ours: the total without
     the time spent waiting for an upstream.
-    team and tags are those of the key; `degraded` says that a budget changed the model.
+    team and tags are those of the key; `degraded` says that a budget changed the model; `data_classes` are the classes of data
+    that decided where it might be sent. `cache` says what the response cache did (None: nobody asked it); what it answered has
+    the tokens of the call that was made for it once, and costs nothing.
+    `shed`: why it was refused unanswered for want of room; `admission_ms`: how long it waited to be let in.
     `content` is stored only when configured, with secrets removed; `content_dropped` says that it had to be left out.
     """
 
@@ -71,9 +85,14 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     team: str | None = None
     tags: tuple[str, ...] = ()
     degraded: Degraded | None = None
+    data_classes: tuple[str, ...] = ()
+    cache: CacheNote | None = None
     trace_id: str | None = None
     parent_span_id: str | None = None
     trace_sampled: bool = True
+    priority: Priority = "normal"
+    shed: Shed | None = None
+    admission_ms: float = 0.0
     duration_ms: float = 0.0
     overhead_ms: float = 0.0
     first_token_ms: float | None = None
@@ -86,6 +105,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     tool: str | None = None
     effort_score: float | None = None
     dropped: tuple[Dropped, ...] = ()
+    validation: Validation | None = None
     error_code: str | None = None
     error: str | None = None
     config_hash: str | None = None

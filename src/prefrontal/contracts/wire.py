@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from prefrontal.contracts.reach import Reach
+
 Method = Literal["GET", "POST", "DELETE"]
 
 
@@ -19,13 +21,17 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WireRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP request ready to send. Header names are lower case. `dropped` lists what the translation left out."""
+    """An HTTP request ready to send. Header names are lower case. `dropped` lists what the translation left out.
+
+    reach: where it may go, beside what holds for everything; None: nothing more.
+    """
 
     method: Method = "POST"
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     dropped: tuple[Dropped, ...] = ()
+    reach: Reach | None = None
 
 
 class WireResponse(msgspec.Struct, frozen=True, kw_only=True):

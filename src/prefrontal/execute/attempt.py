@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import TypeVar
 
 import msgspec
 
@@ -18,19 +17,20 @@ from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.wire import WireRequest, WireResponse
 from prefrontal.errors import (
-    CapabilityMissing,
     NoModelAvailable,
     PrefrontalError,
     ProviderCut,
-    ProviderMisbehaved,
     ProviderTimeout,
     ProviderUnreachable,
     ThinkingAteCap,
 )
 from prefrontal.execute.call import Call
+from prefrontal.execute.exchange import Embedding, Exchange, Exchanged
+from prefrontal.execute.guarded import guarded, upstream_error
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.lease import ENGINE_API, Engines, LeasedStream
 from prefrontal.execute.live import LiveStream
+from prefrontal.execute.media import MediaFetcher
 from prefrontal.execute.opening import (
     answer_length,
     ended_thinking,
@@ -41,19 +41,20 @@ from prefrontal.execute.opening import (
 )
 from prefrontal.execute.relief import Relief, Try
 from prefrontal.execute.runtime import Runtime
+from prefrontal.execute.shapes import Shapes
 from prefrontal.execute.ticket import Desk, Ticket
 from prefrontal.execute.transport.base import Timeouts, Transport, WireStream
 from prefrontal.execute.trust import tls_of
+from prefrontal.plan.parking import paced_by
 from prefrontal.providers.base import Provider, Target
 from prefrontal.providers.effort import Dialects
 from prefrontal.providers.profile import Profile
 from prefrontal.providers.registry import Providers
+from prefrontal.providers.structured import plain, plain_parser
 
 __all__ = ["Attempter", "Engines", "Try"]
 
 log = logging.getLogger(__name__)
-
-A = TypeVar("A", ChatResponse, EmbeddingsResponse)
 
 MAX_ERROR_BODY_BYTES = 1_048_576
 """How much of an error answer to a stream is read (assumed: error bodies are small)."""
@@ -75,13 +76,17 @@ class Attempter:
         runtime: Runtime,
         clock: Clock,
         engines: Engines | None,
+        fetcher: MediaFetcher | None = None,
     ) -> None:
         self.transport = transport
         self.providers = providers
         self.profiles = profiles
         self.clock = clock
+        self.runtime = runtime
         self.engines = engines
+        self.fetcher = fetcher
         self.relief = Relief(dialects=dialects, runtime=runtime)
+        self.shapes = Shapes(runtime=runtime, profiles=profiles, clock=clock)
         self._desk = Desk(runtime=runtime, clock=clock)
 
     # -- whole answers -----------------------------------------------------------------------------------------------
@@ -113,14 +118,14 @@ class Attempter:
 
     async def _exchange(self, ticket: Ticket, attempt: Try, fields: EffortFields, target: Target) -> ChatResponse:
         """Send the request and read the whole answer."""
-        call, entry, provider = ticket.call, ticket.entry, self._provider(target)
-        wire = provider.render_chat(call.request, target, fields, stream=False)
-        entry.rendered(fields, wire)
+        entry, provider = ticket.entry, self._provider(target)
+        wire = await self._rendered(ticket, target, fields, stream=False)
         reply = await self._send(wire, ticket)
+        self._pace(target, reply.headers)
         entry.upstream_request_id = _request_id(reply.headers)
         if reply.status >= HTTP_NOT_OK:
-            raise provider.parse_error(reply, target)
-        answer = _parsed(provider.parse_chat, reply, target)
+            raise upstream_error(provider, reply, target)
+        answer = plain(guarded("The answer", target.card.id, provider.parse_chat, reply, target), entry.method)
         entry.response_model = answer.model or None
         if answer.choices:
             entry.finish_reason = answer.choices[0].finish_reason
@@ -150,33 +155,37 @@ class Attempter:
 
     async def embed(self, call: Call, attempt: Try, journal: Journal) -> EmbeddingsResponse:
         """Ask once for embeddings. Raises PrefrontalError; the attempt is settled either way."""
+        assert call.embeddings is not None
+        done = await self._once(Embedding(call.embeddings), call, attempt, journal)
+        answer: EmbeddingsResponse = msgspec.structs.replace(done.answer, usage=done.usage)
+        return answer
+
+    async def exchange(self, call: Call, attempt: Try, journal: Journal) -> Exchanged:
+        """Ask once for what `call.exchange` says. Raises PrefrontalError; the attempt is settled either way."""
+        assert call.exchange is not None
+        return await self._once(call.exchange, call, attempt, journal)
+
+    async def _once(self, exchange: Exchange, call: Call, attempt: Try, journal: Journal) -> Exchanged:
         card = attempt.card
         ticket = await self._desk.enter(call, card, journal)
         try:
             async with AsyncExitStack() as lease:
                 target = self._target(card) if card.base_url is not None else await self._leased(ticket, lease)
-                answer = await self._embedded(ticket, target)
+                provider = self._provider(target)
+                reply = await self._send(guarded("The request", card.id, exchange.render, provider, target), ticket)
+                if reply.status >= HTTP_NOT_OK:
+                    raise exchange.refused(provider, reply, target)
+                done = guarded("The answer", card.id, exchange.parse, provider, reply, target)
+                ticket.entry.response_model = done.model
         except PrefrontalError as error:
             self._desk.settle(ticket, error=_named(error, card))
             raise
         except BaseException:
             self._desk.settle(ticket, cancelled=True)
             raise
-        usage = self._desk.known_usage(ticket, answer.usage, 0)
+        usage = self._desk.known_usage(ticket, done.usage, 0)
         self._desk.settle(ticket, usage=usage)
-        return msgspec.structs.replace(answer, usage=usage)
-
-    async def _embedded(self, ticket: Ticket, target: Target) -> EmbeddingsResponse:
-        provider, request = self._provider(target), ticket.call.embeddings
-        wire = provider.render_embeddings(request, target) if request is not None else None
-        if wire is None:
-            raise CapabilityMissing(f"'{target.card.id}' cannot make embeddings: its engine has no such route.", param="model")
-        reply = await self._send(wire, ticket)
-        if reply.status >= HTTP_NOT_OK:
-            raise provider.parse_error(reply, target)
-        answer = _parsed(provider.parse_embeddings, reply, target)
-        ticket.entry.response_model = answer.model or None
-        return answer
+        return msgspec.structs.replace(done, usage=usage)
 
     async def _send(self, wire: WireRequest, ticket: Ticket) -> WireResponse:
         wire = _traced(wire, ticket)
@@ -209,7 +218,7 @@ class Attempter:
             await _drop(opened)
             raise
         except BaseException:
-            self._desk.settle(ticket, cancelled=True)
+            self._desk.settle(ticket, cancelled=True, usage=_usage_of(opened))
             await _drop(opened)
             raise
 
@@ -219,13 +228,14 @@ class Attempter:
         fields = self.relief.fields(call, attempt)
         stream, target = await self._stream(ticket, fields)
         opened.append(stream)
+        self._pace(target, stream.headers)
         entry.upstream_request_id = _request_id(stream.headers)
         provider = self._provider(target)
         if stream.status >= HTTP_NOT_OK:
-            raise provider.parse_error(await _error_body(stream), target)
+            raise upstream_error(provider, await _error_body(stream), target)
         live = LiveStream(
             stream=stream,
-            parser=provider.stream_parser(target),
+            parser=plain_parser(provider.stream_parser(target), entry.method),
             entry=entry,
             journal=ticket.journal,
             clock=self.clock,
@@ -244,9 +254,7 @@ class Attempter:
         call, card = ticket.call, ticket.entry.card
         async with AsyncExitStack() as lease:
             target = self._target(card) if card.base_url is not None else await self._leased(ticket, lease)
-            wire = self._provider(target).render_chat(call.request, target, fields, stream=True)
-            ticket.entry.rendered(fields, wire)
-            wire = _traced(wire, ticket)
+            wire = _traced(await self._rendered(ticket, target, fields, stream=True), ticket)
             before = self.clock.monotonic()
             ticket.sent = True
             try:
@@ -275,6 +283,27 @@ class Attempter:
         if self.relief.after(ticket.call, attempt, error) is not None:
             raise error
         ticket.entry.mark = error.code
+
+    async def _rendered(self, ticket: Ticket, target: Target, fields: EffortFields, *, stream: bool) -> WireRequest:
+        """Return the request as this model's engine may have and understands it; see `Fetcher.inlined`, `Shapes`."""
+        call, entry, provider = ticket.call, ticket.entry, self._provider(target)
+        request = call.request
+        if self.fetcher is not None:
+            request = await self.fetcher.inlined(request, target.card, target.profile, call.reach, call.fetched)
+        if request.response_format is not None:
+            request, target = self.shapes.told(request, target, entry)
+        wire = guarded("The request", target.card.id, provider.render_chat, request, target, fields, stream=stream)
+        entry.rendered(fields, wire)
+        return wire
+
+    def _pace(self, target: Target, headers: Mapping[str, str]) -> None:
+        """Let a deployment rest whose upstream says that nothing is left for now, before it has to refuse."""
+        prefix = target.profile.rate_limit_headers
+        if prefix is None or target.card.deployment is None:
+            return
+        parked = paced_by(headers, prefix, self.clock.monotonic())
+        if parked is not None:
+            self.runtime.parking.park(target.card, parked)
 
     def _target(self, card: ModelCard) -> Target:
         return Target(card=card, profile=self.profiles[card.profile], base_url=card.base_url or "")
@@ -310,17 +339,6 @@ class Attempter:
         return Timeouts(connect_s=limits.connect_s, first_byte_s=None, between_s=between, total_s=total)
 
 
-def _parsed(parse: Callable[[WireResponse, Target], A], reply: WireResponse, target: Target) -> A:
-    """Return the parsed answer. Raises ProviderMisbehaved when it is none."""
-    try:
-        return parse(reply, target)
-    except PrefrontalError:
-        raise
-    except Exception as error:  # an edge: translators may come from other packages, and one that trips may still fall back
-        log.exception("the translator of model %s failed", target.card.id)
-        raise ProviderMisbehaved(f"The answer of model '{target.card.id}' could not be read ({type(error).__name__}).") from error
-
-
 def _cap_eaten(card: ModelCard, usage: Usage | None) -> ThinkingAteCap:
     return ThinkingAteCap(f"Model '{card.id}' spent its output cap on thinking.", model=card.id, details={"usage": usage})
 
@@ -336,11 +354,13 @@ def _named(error: PrefrontalError, card: ModelCard) -> PrefrontalError:
 
 
 def _traced(wire: WireRequest, ticket: Ticket) -> WireRequest:
-    """Return the request with the headers that make what the upstream does part of the caller's trace."""
-    trace = ticket.call.trace
+    """Return the request with where it may go, and with the headers that make what the upstream does part of a trace."""
+    trace, reach = ticket.call.trace, ticket.call.reach
+    if reach is not None:
+        wire = msgspec.structs.replace(wire, reach=reach)
     if trace is None:
         return wire
-    return msgspec.structs.replace(wire, headers=(*wire.headers, *trace.headers(len(ticket.journal.entries))))
+    return msgspec.structs.replace(wire, headers=(*wire.headers, *trace.headers(ticket.entry.number + 1)))
 
 
 def _request_id(headers: Mapping[str, str]) -> str | None:

@@ -8,7 +8,9 @@ import msgspec
 
 from prefrontal.chat.request import ChatRequest
 from prefrontal.contracts.model import ModelCard
-from prefrontal.errors import ProviderError
+from prefrontal.contracts.reach import Reach
+from prefrontal.errors import EgressDenied, ProviderError
+from prefrontal.execute.media import fetches_itself, named_by_url
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.transport.base import Timeouts, Transport
 from prefrontal.execute.trust import tls_of
@@ -38,16 +40,23 @@ class TokenCounter:
         self._profiles = profiles
         self._runtime = runtime
 
-    async def count(self, request: ChatRequest, card: ModelCard, base_url: str | None) -> TokenCount:
-        """Return the count; `base_url` is the engine's address (None: it is not running, so it cannot be asked)."""
-        counted = None if base_url is None else await self._ask(request, card, base_url)
+    async def count(
+        self, request: ChatRequest, card: ModelCard, base_url: str | None, *, reach: Reach | None = None
+    ) -> TokenCount:
+        """Return the count; `base_url` is the engine's address (None: it is not running, so it cannot be asked).
+
+        reach: which hosts the request may go to. An engine of our own is not asked about images and files by URL: it would
+        fetch them.
+        """
+        asked = base_url is not None and not (named_by_url(request) and fetches_itself(card, self._profiles[card.profile]))
+        counted = await self._ask(request, card, base_url, reach) if asked and base_url is not None else None
         if counted is not None:
             return TokenCount(input_tokens=counted, source="engine", model=card.id)
         state = self._runtime.find(card.id)
         calibration = state.calibration if state is not None else NEUTRAL
         return TokenCount(input_tokens=estimate_request(request, calibration), source="estimate", model=card.id)
 
-    async def _ask(self, request: ChatRequest, card: ModelCard, base_url: str) -> int | None:
+    async def _ask(self, request: ChatRequest, card: ModelCard, base_url: str, reach: Reach | None) -> int | None:
         profile = self._profiles[card.profile]
         provider = self._providers.for_profile(profile)
         target = Target(card=card, profile=profile, base_url=base_url)
@@ -55,7 +64,9 @@ class TokenCounter:
             wire = provider.render_count(request, target)
             if wire is None:
                 return None
+            if reach is not None:
+                wire = msgspec.structs.replace(wire, reach=reach)
             reply = await self._transport.send(wire, COUNT_TIMEOUTS, tls=tls_of(card))
             return provider.parse_count(reply, target) if reply.status < 300 else None
-        except ProviderError:
+        except (ProviderError, EgressDenied):
             return None

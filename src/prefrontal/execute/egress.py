@@ -1,34 +1,37 @@
-"""Which hosts may be contacted: one pure check, asked by the transport before every call."""
+"""Which hosts may be contacted: the check the transport, the fetcher and every client of another library ask before a call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
-from prefrontal.config.check import is_loopback
+from prefrontal.config.reach import general_rule
+from prefrontal.config.schema_egress import Egress
+from prefrontal.contracts.reach import Reach, host_of, refused
 from prefrontal.errors import EgressDenied
 
-
-def host_allowed(host: str, allow: Sequence[str] | None) -> bool:
-    """Return whether `host` is in the list, in any case of letters; loopback always is, None allows all.
-
-    ``*.example.com`` means the subdomains of example.com and not example.com itself.
-    """
-    if allow is None or is_loopback(host):
-        return True
-    name = host.lower().rstrip(".")
-    return any(name == rule or (rule.startswith("*.") and name.endswith(rule[1:])) for rule in map(str.lower, allow))
+HINT = "See `egress` in the configuration."
 
 
-def egress_guard(allow: Callable[[], Sequence[str] | None]) -> Callable[[str], None]:
-    """Return the transport's hook; `allow` gives the list that holds at the moment of the call."""
+def egress_guard(settings: Callable[[], Egress]) -> Callable[[str], None]:
+    """Return the transport's hook; `settings` gives the rules that hold at the moment of the call."""
 
     def check(url: str) -> None:
-        rules = allow()
-        if rules is None:
+        rule = general_rule(settings())
+        if rule is None:
             return
-        host = urlsplit(url).hostname or ""
-        if not host_allowed(host, rules):
-            raise EgressDenied(f"The host '{host}' may not be contacted.", hint="egress.allow lists those that may.")
+        host = host_of(url)
+        if not rule.permits(host):
+            raise EgressDenied(_sentence(refused(host, rule)), hint="egress.allow lists those that may.")
 
     return check
+
+
+def check_reach(reach: Reach | None, url: str | None) -> None:
+    """Return when a request under `reach` may go to `url` (None: an engine of ours). Raises EgressDenied."""
+    why = None if reach is None else reach.refusal(url)
+    if why is not None:
+        raise EgressDenied(_sentence(why), hint=HINT)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -10,6 +10,7 @@ import msgspec
 
 from prefrontal.contracts.access import Grant
 from prefrontal.contracts.money import Budget, Payer, Rate, to_usd
+from prefrontal.contracts.resilience import Priority
 
 PREFIX = "sk-pf-"
 """What every virtual key begins with, so that people and scanners for leaked secrets know it."""
@@ -36,6 +37,9 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True):
     engrams: tuple[str, ...] = ()
     channel: str | None = None
     store_content: bool = True
+    data_class: str | None = None
+    priority: Priority = "normal"
+    cache: bool | None = None
     budgets: tuple[Budget, ...] = ()
     rates: tuple[Rate, ...] = ()
     expires_s: float | None = None
@@ -59,6 +63,9 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True):
             engrams=frozenset(self.engrams),
             channel=self.channel,
             store_content=self.store_content,
+            data_class=self.data_class,
+            priority=self.priority,
+            cache=self.cache,
         )
 
     def public(self) -> dict[str, Any]:

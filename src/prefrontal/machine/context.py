@@ -10,6 +10,8 @@ from prefrontal.chat.response import ChatResponse
 from prefrontal.config.registry import Registry
 from prefrontal.config.schema import Config
 from prefrontal.contracts.access import Grant
+from prefrontal.contracts.cache import CacheWish
+from prefrontal.contracts.resilience import Priority
 from prefrontal.contracts.trace import TraceContext
 from prefrontal.contracts.wire import Dropped
 
@@ -21,7 +23,8 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     allow_host: loopback or admin, so system metrics may be shown. arrived: monotonic moment of arrival (None: now).
     timeout_s: the caller's own limit. key_id: which key was shown. lost: what of a whole answer the caller's dialect cannot
     carry, for the record. trace: the caller's trace, from the header ``traceparent``. grant: what a virtual
-    key opens (None: everything).
+    key opens (None: everything). data_classes: what kinds of data this is, from a header and from stored turns it goes on from.
+    cache: what a header asks of the response cache. priority: from a header.
     """
 
     route: str = "library"
@@ -35,6 +38,9 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     lost: Callable[[ChatResponse], tuple[Dropped, ...]] | None = None
     trace: TraceContext | None = None
     grant: Grant | None = None
+    data_classes: tuple[str, ...] = ()
+    cache: CacheWish | None = None
+    priority: Priority | None = None
 
 
 LIBRARY = CallContext(allow_host=True)

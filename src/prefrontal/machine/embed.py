@@ -13,10 +13,13 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import CapabilityMissing, InvariantBroken, NoModelAvailable, PrefrontalError
 from prefrontal.execute.call import Call
+from prefrontal.execute.egress import check_reach
+from prefrontal.machine.admission import admit
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.machine import Machine
 from prefrontal.machine.money import settled
 from prefrontal.machine.names import read_name
+from prefrontal.machine.reach import settle_reach
 from prefrontal.machine.run import Run
 from prefrontal.machine.states import State
 
@@ -43,8 +46,12 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     run = machine.begin(_as_chat(request), context, world, streaming=False)
     try:
         if run.purse is not None:
-            run.purse.enter()
+            await run.purse.enter()
+        if machine.parts.door is not None:
+            await admit(run, machine.parts.door)
         run.cards = _cards(request.model, world)
+        settle_reach(run)
+        run.cards = _reachable(run)
         run.to(State.LLM_CALL)
         call = Call(
             request=run.request,
@@ -54,6 +61,10 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
             embeddings=request,
             purse=run.purse,
             trace=run.propagation(always=machine.parts.tracing),
+            reach=run.reach,
+            deadline=run.deadline,
+            who=run.context.key_id,
+            priority=run.priority,
         )
         response, card = await machine.parts.executor.embed(call, run.journal)
     except PrefrontalError as error:
@@ -70,6 +81,16 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     if run.purse is not None:
         await settled(run)
     return Embedded(response=response, record=record)
+
+
+def _reachable(run: Run) -> tuple[ModelCard, ...]:
+    """Return the models that this request may reach. Raises EgressDenied when there is none."""
+    if run.reach is None:
+        return run.cards
+    able = tuple([card for card in run.cards if run.reach.refusal(card.base_url) is None])
+    if not able:
+        check_reach(run.reach, run.cards[0].base_url)
+    return able
 
 
 def _completed(machine: Machine, run: Run, card: ModelCard) -> RequestRecord:

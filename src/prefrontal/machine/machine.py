@@ -18,13 +18,16 @@ from prefrontal.contracts.record import RequestRecord, Status
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
+from prefrontal.machine.caching import Caching
+from prefrontal.machine.admission import admit, deadline_of, priority_of
 from prefrontal.machine.content import content_of
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.fit import check_named
-from prefrontal.machine.money import affordable, settled, worded
+from prefrontal.machine.money import affordable, look, settled, worded
 from prefrontal.machine.names import adhoc_in, asked_channel, own_channel, read_name
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.question import may_use, reflex_text
+from prefrontal.machine.reach import check_named_reach, settle_reach
 from prefrontal.machine.run import Run
 from prefrontal.machine.snapshot import plan_inputs, session_of, with_channel
 from prefrontal.machine.states import TERMINAL, State
@@ -60,11 +63,13 @@ class Machine:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._turn = 0
+        self.caching = None if parts.cache is None else Caching(parts.cache, executor=parts.executor, clock=parts.clock)
         self._steps: dict[State, Callable[[Run], Awaitable[State]]] = {
             State.INIT: self._init,
             State.ROUTING_DECISION: self._routing_decision,
             State.TOOL_ONLY_EXECUTION: self._tool_only_execution,
             State.MODEL_SELECTION: self._model_selection,
+            State.CACHE_LOOKUP: self._cache_lookup,
             State.LLM_CALL: self._llm_call,
         }
 
@@ -77,6 +82,8 @@ class Machine:
         response = run.response
         if response is None:
             raise InvariantBroken("A finished request has no answer.")
+        if run.lookup is not None and self.caching is not None:
+            await self.caching.keep_checked(run)
         run.to(State.COMPLETED)
         record = self.finish(run, "ok")
         if run.purse is not None:
@@ -138,13 +145,16 @@ class Machine:
         treasury, grant = self.parts.treasury, context.grant
         if treasury is not None:
             run.purse = treasury.purse(grant.payer if grant is not None else None, context.key_id, run.id)
+        run.priority, run.deadline = priority_of(run), deadline_of(run)
         return run
 
     async def _drive(self, run: Run) -> None:
         """Run the steps up to SYNTHESIS; an error or a cancellation ends the request with its record."""
         try:
             if run.purse is not None:
-                run.purse.enter()
+                await run.purse.enter()
+            if self.parts.door is not None:
+                await admit(run, self.parts.door)
             while run.state is not State.SYNTHESIS:
                 run.to(await self._steps[run.state](run))
         except PrefrontalError as error:
@@ -172,12 +182,16 @@ class Machine:
         if asked.kind != "named":
             wanted = asked.channel or asked_channel(request, run.context, channels.keys())
             run.channel = wanted or own_channel(run.context, channels.keys()) or "chat"
+            settle_reach(run)
             return State.ROUTING_DECISION
         card = asked.card
         assert card is not None
+        settle_reach(run)
         check_named(run.request, card, world.registry, self.parts.runtime)
+        await look(run)
         run.cards = (card,) if run.purse is None else (affordable(run, card, self.parts),)
-        return State.LLM_CALL
+        check_named_reach(run)
+        return self._asking(run)
 
     async def _routing_decision(self, run: Run) -> State:
         parts = self.parts
@@ -213,6 +227,7 @@ class Machine:
             raise CapabilityMissing(
                 "No reflex recognises this question.", param="messages", hint="Use the model 'auto' to let a model answer it."
             )
+        await look(run)
         try:
             plan = make_plan(self._inputs(run, None), parts.policies)
         except QuotaExceeded as error:
@@ -222,30 +237,47 @@ class Machine:
         run.effort = plan.effort
         run.cards = tuple([world.registry.cards[name] for name in (plan.model, *plan.fallbacks) if name is not None])
         run.request, run.default_cap = with_channel(run.request, world.config.routing.channels[run.channel])
-        return State.LLM_CALL
+        return self._asking(run)
+
+    def _asking(self, run: Run) -> State:
+        """Return how the chosen models are asked: by way of the cache when anything speaks of it."""
+        return State.CACHE_LOOKUP if self.caching is not None and self.caching.spoken_of(run) else State.LLM_CALL
+
+    async def _cache_lookup(self, run: Run) -> State:
+        assert self.caching is not None
+        return State.SYNTHESIS if await self.caching.look(run, self._call(run)) else State.LLM_CALL
 
     async def _llm_call(self, run: Run) -> State:
         self._turn += run.plan is not None  # here and not in planning: an explanation must not move the round robin
-        limits = run.world.config.limits
-        hints = run.request.hints
-        timeout_s = hints.deadline_s if run.context.timeout_s is None else run.context.timeout_s
-        call = Call(
-            request=run.request,
-            cards=run.cards,
-            effort=run.effort,
-            limits=limits,
-            deadline=None if timeout_s is None else run.journal.arrived + timeout_s,
-            default_cap=run.default_cap,
-            purse=run.purse,
-            trace=run.propagation(always=self.parts.tracing),
-        )
-        if run.streaming:
+        call = self._call(run)
+        if run.lookup is not None and self.caching is not None:
+            card = await self.caching.call(run, call, run.lookup)
+        elif run.streaming:
             run.live, card = await self.parts.executor.open(call, run.journal)
         else:
             run.response, card = await self.parts.executor.complete(call, run.journal)
         run.model = card.id
         run.answered_by = "model"
         return State.SYNTHESIS
+
+    def _call(self, run: Run) -> Call:
+        """Return what the executor is asked for a request as it stands."""
+        limits = run.world.config.limits
+        hedge = None if run.plan is None else run.world.config.routing.channels[run.channel].hedge
+        return Call(
+            request=run.request,
+            cards=run.cards,
+            effort=run.effort,
+            limits=limits,
+            deadline=run.deadline,
+            default_cap=run.default_cap,
+            purse=run.purse,
+            trace=run.propagation(always=self.parts.tracing),
+            reach=run.reach,
+            hedge=None if hedge is None else hedge.hedge(),
+            who=run.context.key_id,
+            priority=run.priority,
+        )
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -260,23 +292,31 @@ class Machine:
         """Write the record, exactly once; a second call returns the first record."""
         if run.finished and run.record is not None:
             return run.record
+        if run.flight is not None and not run.flight.over:  # its client left, and others wait for its call
+            run.flight.at_end(lambda: self.finish(run, status, error))
+            return run.make_record(status, error=error)
         run.finished = True
         if run.purse is not None:
             run.purse.close()
+        if run.door is not None:
+            run.door.leave()
         if status != "ok" and run.state not in TERMINAL:
             run.to(State.FAILED if status == "error" else State.CANCELLED)
         content = content_of(run) if run.keeps_content else None
         record = run.record = run.make_record(status, error=error, content=content)
         self._learn(run, record)
+        if run.cache is not None and self.caching is not None:
+            self.caching.cache.count(run.cache)
         self.parts.sink(record)
         return record
 
     def _learn(self, run: Run, record: RequestRecord) -> None:
         parts = self.parts
+        known = run.response is not None and record.status == "ok" and run.answered_by in ("model", "cache")
+        if known and run.response is not None and record.model is not None:
+            for choice in run.response.choices:
+                parts.turns.remember(choice.blocks, record.model, run.request)
         if run.answered_by == "model" and record.model is not None:
-            if run.response is not None and record.status == "ok":
-                for choice in run.response.choices:
-                    parts.turns.remember(choice.blocks, record.model, run.request)
             session = run.session or session_of(run)
             if session is not None and record.status == "ok":
                 parts.sessions.note(session, record.model, record.usage.input_tokens, parts.clock.monotonic())

@@ -18,6 +18,12 @@ from prefrontal.plan.reserve import reserved
 log = logging.getLogger(__name__)
 
 
+async def look(run: Run) -> None:
+    """Read what other processes have used of the budgets that steer the choice; before `affordable` and a plan. Raises StoreError."""
+    if run.purse is not None and run.purse.degrades:
+        await run.purse.look(run.world.registry.cards)
+
+
 def allowances(run: Run) -> Mapping[str, Allowance]:
     """Return what budgets leave for a call of each model, as far as they steer the choice."""
     purse = run.purse
@@ -88,6 +94,8 @@ def _reserved(run: Run, card: ModelCard) -> tuple[Usage, int | None]:
 
 
 def _can(run: Run, card: ModelCard, parts: Parts) -> bool:
+    if run.reach is not None and run.reach.refusal(card.base_url) is not None:
+        return False
     try:
         check_named(run.request, card, run.world.registry, parts.runtime)
     except InvalidRequest:

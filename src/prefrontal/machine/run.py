@@ -9,20 +9,27 @@ import msgspec
 
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse
+from prefrontal.chat.usage import UNKNOWN_USAGE
 from prefrontal.contracts.assessment import Assessment
+from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import NOBODY, Degraded, Payer
 from prefrontal.contracts.plan import Plan
+from prefrontal.contracts.reach import Reach
+from prefrontal.contracts.resilience import Priority
 from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
 from prefrontal.contracts.trace import Propagation, trace_id_of
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import PrefrontalError
+from prefrontal.execute.cache.flight import Flight
+from prefrontal.execute.door import Door
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.live import LiveStream
 from prefrontal.ledger.purse import Purse
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.names import Asked
+from prefrontal.machine.reuse import Lookup, Reused, SharedReader
 from prefrontal.machine.states import State, check
 from prefrontal.reflex.proposal import Proposal, ReflexAnswer
 
@@ -67,12 +74,22 @@ class Run:
         self.effort = Effort()
         self.default_cap: int | None = None
         self.response: ChatResponse | None = None
-        self.live: LiveStream | None = None
+        self.live: LiveStream | SharedReader | None = None
+        self.cache: CacheNote | None = None
+        self.lookup: Lookup | None = None
+        self.reused: Reused | None = None
+        self.flight: Flight[Any] | None = None
         self.model: str | None = None
         self.answered_by: AnsweredBy = "none"
         self.lost: Callable[[], tuple[Dropped, ...]] | None = None
         self.purse: Purse | None = None
         self.degraded: Degraded | None = None
+        self.reach: Reach | None = None
+        self.data_classes: tuple[str, ...] = ()
+        self.priority: Priority = "normal"
+        self.deadline: float | None = None
+        self.admission_ms = 0.0
+        self.door: Door | None = None
         self.finished = False
         self.record: RequestRecord | None = None
 
@@ -84,8 +101,10 @@ class Run:
 
     def dropped(self) -> tuple[Dropped, ...]:
         """Return what the latest attempt did not send as given."""
-        entries = self.journal.entries
-        return entries[-1].dropped if entries else ()
+        last = self.journal.last()
+        if last is None and self.reused is not None:
+            return self.reused.dropped
+        return () if last is None else last.dropped
 
     def propagation(self, *, always: bool) -> Propagation | None:
         """Return what upstreams are told of this trace: of one that the caller began, and with `always` of any."""
@@ -121,6 +140,9 @@ class Run:
         trace = self.context.trace
         if self.answered_by == "tool" and self.response is not None:
             usage, cost, first = self.response.usage, 0.0, duration_ms
+        elif self.answered_by == "cache":
+            usage, cost = UNKNOWN_USAGE if self.reused is None else self.reused.usage, 0.0
+            first = self.live.first_ms if isinstance(self.live, SharedReader) else duration_ms
         return RequestRecord(
             id=self.id,
             started_s=self.started_s,
@@ -139,9 +161,14 @@ class Run:
             team=self.payer.team,
             tags=self.payer.tags,
             degraded=self.degraded,
+            data_classes=self.data_classes,
+            cache=self.cache,
             trace_id=trace_id_of(self.id) if trace is None else trace.trace_id,
             parent_span_id=None if trace is None else trace.parent_id,
             trace_sampled=trace is None or trace.sampled,
+            priority=self.priority,
+            shed=None if error is None else error.details.get("shed"),
+            admission_ms=round(self.admission_ms, 3),
             duration_ms=round(duration_ms, 3),
             overhead_ms=round(max(0.0, duration_ms - journal.waited_s * 1000.0), 3),
             first_token_ms=None if first is None else round(first, 3),
@@ -169,9 +196,10 @@ def told(dropped: tuple[Dropped, ...]) -> tuple[Dropped, ...]:
 
 def effort_unsent(record: RequestRecord) -> bool:
     """Return whether an effort was computed of which the model that answered was told nothing."""
-    if record.effort_score is None or not record.attempts or record.attempts[-1].effort_fields:
+    last = next((attempt for attempt in reversed(record.attempts) if attempt.outcome != "hedge_lost"), None)
+    if record.effort_score is None or last is None or last.effort_fields:
         return False
-    return any(one.field == OURS and one.action == "dropped" for one in record.attempts[-1].dropped)
+    return any(one.field == OURS and one.action == "dropped" for one in last.dropped)
 
 
 def extension(record: RequestRecord) -> dict[str, Any]:
@@ -191,6 +219,8 @@ def extension(record: RequestRecord) -> dict[str, Any]:
             shown["effort_sent"] = False
     if record.tool:
         shown["tool"] = record.tool
+    if record.cache is not None:
+        shown["cache"] = {name: value for name, value in msgspec.structs.asdict(record.cache).items() if value is not None}
     if record.degraded is not None:
         shown["degraded"] = msgspec.to_builtins(record.degraded)
     dropped = told(record.dropped) if record.dropped else ()

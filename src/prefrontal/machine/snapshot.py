@@ -54,6 +54,7 @@ def plan_inputs(run: Run, parts: Parts, *, offer: ToolOffer | None, turn: int) -
         offer=offer,
         turn=turn,
         now_s=run.started_s,
+        reach=run.reach,
         allowances={} if offer is not None or run.purse is None else allowances(run),
     )
 

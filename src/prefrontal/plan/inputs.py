@@ -13,6 +13,7 @@ from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import Allowance
+from prefrontal.contracts.reach import Reach
 from prefrontal.contracts.runtime import IDLE, ModelRuntime
 
 
@@ -37,7 +38,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     cards: every model by id. runtime: their condition now. roles: role → model ids. role: the role asked for (``role/NAME``).
     asked_effort: what the caller said about effort (None: nothing). turn: a counter for round robin. now_s: Unix time, for price
     windows. must_think: the caller demands thinking. caller_cap: the caller's output cap. allowances: what budgets
-    leave for a call of a model; one that is not in it has no bound.
+    leave for a call of a model; one that is not in it has no bound. reach: the hosts this request may reach (None: any).
     """
 
     assessment: Assessment
@@ -56,6 +57,7 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     offer: ToolOffer | None = None
     turn: int = 0
     now_s: float = 0.0
+    reach: Reach | None = None
     allowances: Mapping[str, Allowance] = {}
 
     def condition(self, model: str) -> ModelRuntime:

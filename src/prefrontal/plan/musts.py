@@ -87,6 +87,8 @@ def ruled_out(card: ModelCard, inputs: PlanInputs, *, musts: tuple[str, ...] | N
         return "it is switched off"
     if not card.auto and inputs.role is None:
         return "it takes no automatic work (auto: false)"
+    if inputs.reach is not None and (why := inputs.reach.refusal(card.base_url)) is not None:
+        return why
     needs = inputs.assessment.needs
     if not needs.embedding and not chats(card):
         return "it does not chat"

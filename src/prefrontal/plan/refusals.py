@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefrontal.contracts.model import ModelCard
-from prefrontal.errors import CapabilityMissing, ContextTooLong, NoModelAvailable, PrefrontalError, QuotaExceeded
+from prefrontal.errors import CapabilityMissing, ContextTooLong, EgressDenied, NoModelAvailable, PrefrontalError, QuotaExceeded
 from prefrontal.plan.inputs import PlanInputs
 from prefrontal.plan.musts import chats, condition_against, lacking, required_by, too_small
 from prefrontal.plan.ranking import scope_of
@@ -32,8 +32,8 @@ CULPRIT = {
 def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> PrefrontalError:
     """Return the error for a request that every model was ruled out for; `out` says why each was.
 
-    NoModelAvailable: none exists, is in service or has the role, or those that could are not able right now (then with a
-    retry-after) or too dear. QuotaExceeded: budgets leave enough for none. CapabilityMissing: none can do what is asked.
+    EgressDenied: no host of those that could may be contacted. NoModelAvailable: none exists, is in service
+    or has the role, or those that could are not able right now (then with a retry-after) or too dear. QuotaExceeded: budgets leave enough for none. CapabilityMissing: none can do what is asked.
     ContextTooLong: the input is too long for all that can; `details` say which others could take it.
     """
     if not inputs.cards:
@@ -46,6 +46,13 @@ def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> Prefront
     usable = [c for c in inputs.cards.values() if c.enabled and c.id in scope.models and (c.auto or inputs.role is not None)]
     if not usable:
         return _nobody(inputs, details)
+    reach = inputs.reach
+    if reach is not None:
+        near = [card for card in usable if reach.refusal(card.base_url) is None]
+        if not near:
+            whys = dict.fromkeys([f"{card.id}: {reach.refusal(card.base_url)}" for card in usable[:NAMED_AT_MOST]])
+            return EgressDenied(f"No model that may be contacted can take this. {'; '.join(whys)}", details=details)
+        usable = near
     musts = required_by(inputs)
     able = [c for c in usable if (inputs.assessment.needs.embedding or chats(c)) and not any(lacking(c, m) for m in musts)]
     if not able:

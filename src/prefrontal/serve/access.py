@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from prefrontal.config.check import is_loopback
 from prefrontal.config.schema_service import Server
 from prefrontal.contracts.access import Grant
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import NotAllowed, NotAuthenticated
 from prefrontal.ledger.keyring import KeyRing
 from prefrontal.ledger.keys import PREFIX

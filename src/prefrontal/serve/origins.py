@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from prefrontal.config.check import is_loopback
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import NotAllowed
 from prefrontal.serve.access import Caller
 from prefrontal.serve.types import Headers

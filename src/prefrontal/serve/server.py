@@ -18,8 +18,8 @@ import uvicorn
 import prefrontal.app.opening as opening
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Clock
-from prefrontal.config.check import is_loopback
 from prefrontal.config.schema_service import Server
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import ConfigError
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.protocol import bounded_protocol

@@ -169,6 +169,7 @@ class Site:
     def _context(self, scope: Scope, headers: dict[bytes, bytes], caller: Caller, request_id: str | None) -> CallContext:
         session = headers.get(b"x-session-id") or headers.get(b"x-conversation-id")
         channel = headers.get(b"x-prefrontal-channel")
+        data_class = headers.get(b"x-prefrontal-data-class")
         return CallContext(
             route=scope["path"],
             request_id=request_id,
@@ -179,6 +180,7 @@ class Site:
             arrived=self.pf.clock.monotonic(),
             trace=trace_of(headers) if b"traceparent" in headers else None,
             grant=caller.grant,
+            data_classes=(data_class.decode("latin-1"),) if data_class else (),
         )
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:

@@ -10,6 +10,7 @@ from prefrontal.app.telemetry.measures import INSTRUMENTS, measures_of
 from prefrontal.app.telemetry.settings import Destination
 from prefrontal.app.telemetry.spans import SpanData, is_sampled, spans_of
 from prefrontal.app.telemetry.vocabulary import CardOf
+from prefrontal.app.telemetry.watched import watched_session
 from prefrontal.contracts.record import RequestRecord
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ class Exporter:
             return None
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-        headers = dict(destination.headers)
-        return OTLPSpanExporter(endpoint=destination.traces_url, headers=headers, timeout=destination.timeout_s)
+        headers, session = dict(destination.headers), watched_session(self._allow)
+        return OTLPSpanExporter(
+            endpoint=destination.traces_url, headers=headers, timeout=destination.timeout_s, session=session
+        )
 
     def _instruments(self, version: str) -> tuple[dict[str, Any], Any]:
         """Return the histograms by name, and the reader that sends what they hold when it is told to."""
@@ -60,8 +63,10 @@ class Exporter:
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 
-        headers = dict(destination.headers)
-        exporter = OTLPMetricExporter(endpoint=destination.metrics_url, headers=headers, timeout=destination.timeout_s)
+        headers, session = dict(destination.headers), watched_session(self._allow)
+        exporter = OTLPMetricExporter(
+            endpoint=destination.metrics_url, headers=headers, timeout=destination.timeout_s, session=session
+        )
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)  # without a thread of its own
         provider = MeterProvider([reader], resource=self._resource, shutdown_on_exit=False)
         meter = provider.get_meter(SCOPE, version)

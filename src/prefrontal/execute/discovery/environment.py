@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from prefrontal.config.cards import Sources, build_card
-from prefrontal.config.check import is_loopback
 from prefrontal.config.schema import ModelEntry
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.reach import is_loopback
 from prefrontal.providers.facts import ListedPrice
 from prefrontal.providers.profile import Profile
 

@@ -17,6 +17,7 @@ from yarl import URL
 from prefrontal.clock import Clock
 from prefrontal.contracts.wire import WireRequest, WireResponse
 from prefrontal.errors import ProviderError, ProviderMisbehaved, ShuttingDown
+from prefrontal.execute.egress import check_reach
 from prefrontal.execute.transport.base import (
     MAX_BODY_BYTES,
     MAX_CONNECTIONS,
@@ -27,6 +28,7 @@ from prefrontal.execute.transport.base import (
     allow_all,
 )
 from prefrontal.execute.transport.faults import CAUGHT, Stage, origin_of, timed_out, translate
+from prefrontal.execute.transport.names import LocalNames
 from prefrontal.execute.transport.patience import PATIENT_FROM_S, Patience
 from prefrontal.execute.transport.slots import Slots
 from prefrontal.execute.transport.tls import TlsContexts
@@ -112,6 +114,8 @@ class HttpTransport:
         if self._closed:
             raise ShuttingDown("The transport is closed.")
         self._allow(request.url)
+        if request.reach is not None:
+            check_reach(request.reach, request.url)
         begun_s = self._clock.monotonic()
         try:
             origin, url = self._target(request.url)
@@ -194,7 +198,7 @@ class _Connector(aiohttp.TCPConnector):
     """A pool whose connect limit is kept by our clock. How many connections there may be is the business of `Slots`."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(limit=0, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE_S)
+        super().__init__(limit=0, limit_per_host=0, keepalive_timeout=_KEEP_ALIVE_S, resolver=LocalNames())
         self._own_clock = clock
 
     async def _create_connection(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> ResponseHandler:
