@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 
 from prefrontal.app.money import Money
+from prefrontal.app.stores import Stores
 from prefrontal.clock import Chance, SystemClock
 from prefrontal.config.schema import Config
 from prefrontal.contracts.money import Scope
-from prefrontal.ledger.memory import MemoryLedger
 from prefrontal.ledger.vault import MemoryVault, Spent
 
 
@@ -28,7 +28,7 @@ class Slow(MemoryVault):
 
 async def test_a_budget_that_is_taken_back_while_it_is_added_up_does_not_hold() -> None:
     """A file gets a budget and loses it again before the past was read; a budget that stays does hold."""
-    money = Money(ledger=MemoryLedger(), clock=SystemClock(), chance=Chance(1))
+    money = Money(stores=Stores(vault=MemoryVault()), clock=SystemClock(), chance=Chance(1))
     vault = money.treasury.vault = Slow()
     without = msgspec.convert({}, Config)
     budgets = [{"scope": "global", "window": "day", "usd": 1.0}]

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.money import PICO, Budget, Payer, Rate
 from prefrontal.errors import LimitExceeded, QuotaExceeded, StoreError
-from prefrontal.ledger.treasury import Rules, Treasury
+from prefrontal.ledger.rules import Rules
+from prefrontal.ledger.treasury import Treasury
 from prefrontal.ledger.vault import MemoryVault
 
 NOON = 1_700_006_400.0 - 1_700_006_400.0 % 86_400 + 43_200
@@ -220,20 +221,20 @@ async def test_limits_count_a_request_once_and_let_go_of_running_ones() -> None:
     treasury = await made(rate, clock=clock)
     purses = [treasury.purse(TEAM, "k1", f"r{n}") for n in range(4)]
     assert all(purses)
-    purses[0].enter(), purses[1].enter()  # type: ignore[union-attr]
+    await purses[0].enter(), await purses[1].enter()  # type: ignore[union-attr]
     with pytest.raises(LimitExceeded) as busy:
-        purses[2].enter()  # type: ignore[union-attr]
+        await purses[2].enter()  # type: ignore[union-attr]
     assert (busy.value.details["dimension"], busy.value.retryable) == ("concurrency", True)
     purses[0].close()  # type: ignore[union-attr]
-    purses[2].enter()  # type: ignore[union-attr]
+    await purses[2].enter()  # type: ignore[union-attr]
     with pytest.raises(LimitExceeded) as often:
-        purses[3].enter()  # type: ignore[union-attr]
+        await purses[3].enter()  # type: ignore[union-attr]
     assert often.value.details["dimension"] == "requests"
     assert often.value.retry_after_s is not None
     clock.time_s += often.value.retry_after_s
     for purse in purses[1:3]:
         purse.close()  # type: ignore[union-attr]
-    purses[3].enter()  # type: ignore[union-attr]
+    await purses[3].enter()  # type: ignore[union-attr]
     reservation = await purses[3].reserve("m", number=0, usage=used(90, "estimated"), pico=None, ttl_s=1)  # type: ignore[union-attr]
     with pytest.raises(LimitExceeded, match="tokens"):
         await Requests(treasury).reserve(tokens=20)

@@ -16,9 +16,10 @@ from prefrontal.contracts.record import Attempt
 from prefrontal.errors import QuotaExceeded, StoreError
 from prefrontal.ledger.keyring import FRESH_S, KeyRing
 from prefrontal.ledger.keys import VirtualKey, digest_of, shown_of
+from prefrontal.ledger.rules import Rules
 from prefrontal.ledger.sqlite import SqliteLedger
 from prefrontal.ledger.sqlite_vault import SqliteVault
-from prefrontal.ledger.treasury import Rules, Treasury
+from prefrontal.ledger.treasury import Treasury
 from prefrontal.ledger.vault import Audit, MemoryVault, SpendQuery, SpendRow, Vault
 from prefrontal.testing.ledger_contract import make_record
 

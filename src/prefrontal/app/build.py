@@ -11,10 +11,13 @@ from typing import Any
 import msgspec
 import psutil
 
+from prefrontal.app.caching import open_cache
 from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.fetching import open_fetcher
+from prefrontal.app.judging import apply_forms, open_judge
 from prefrontal.app.library import Prefrontal
+from prefrontal.app.limits import apply_limits, runtime_of
 from prefrontal.app.money import Money
 from prefrontal.app.sink import Sink
 from prefrontal.app.stores import roles_in, stores_of
@@ -41,6 +44,7 @@ from prefrontal.execute.discovery.configured import ConfiguredProbe
 from prefrontal.execute.discovery.environment import adhoc_card
 from prefrontal.execute.discovery.files import found_in_files, specs_of
 from prefrontal.execute.discovery.watch import Discovery
+from prefrontal.execute.door import Door
 from prefrontal.execute.egress import egress_guard
 from prefrontal.execute.engine.local import EngineSettings
 from prefrontal.execute.engine.policy import RestartPolicy
@@ -147,7 +151,7 @@ class Builder:
         engines = EngineSupervisor([], clock=self.clock, chance=self.chance, settings=await _engine_settings(config))
         closers.append(engines.close)
         limits = config.limits
-        runtime = Runtime(default_limit=limits.concurrency_per_model, default_queue=limits.queue_per_model)
+        runtime = runtime_of(limits, self.clock)
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
         money = Money(stores=stores_of(config, ledger, self.clock), clock=self.clock, chance=self.chance)
@@ -197,6 +201,7 @@ class Builder:
         self._background(money.treasury.keep_leases())
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
+        apply_forms(config, machine.parts)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
         return pf
 
@@ -277,7 +282,9 @@ class Builder:
                 sink=sink,
                 tracing=tracing,
                 timezone=machine_zone(self.env),
+                door=Door(holder.current.config.limits, self.clock),
                 treasury=money.treasury,
+                cache=open_cache(holder, self.closers, env=self.env, home=self.home, clock=self.clock),
             )
         )
 
@@ -301,13 +308,10 @@ class Builder:
         meter.limit_usd = limits.discovered_spend_usd_per_day
         if isinstance(pf.ledger, SqliteLedger):
             pf.ledger.retention_days = new.config.records.retention_days
-        pf.runtime.configure(
-            new.registry.cards,
-            default_limit=limits.concurrency_per_model,
-            default_queue=limits.queue_per_model,
-        )
+        apply_limits(pf, changed=bool(changes))
         pf.discovery.configure(_discovery_of(new.config), new.config.engine, models_dir(new.config, self.env))
         self._sync_engines(pf, new)
+        apply_forms(new.config, pf.machine.parts, changed=bool(changes))
         if changes:
             self._background(self._ask_engines(pf, probe, new))
             self._background(self._budget(pf, new.config))

@@ -11,6 +11,7 @@ from prefrontal.app.stores import Stores
 from prefrontal.clock import Chance, Clock
 from prefrontal.config.schema import Config
 from prefrontal.contracts.money import EACH, Budget, OnExhaustion, Rate, RateWindow, UnknownPrice, Window, to_pico
+from prefrontal.contracts.resilience import Priority
 from prefrontal.errors import Conflict, InvalidRequest, NotFound
 from prefrontal.ledger.keyring import KeyRing
 from prefrontal.ledger.keys import PREFIX, VirtualKey, digest_of, shown_of
@@ -56,6 +57,7 @@ class KeyDraft(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     channel: str | None = None
     store_content: bool = True
     data_class: str | None = None
+    priority: Priority = "normal"
     cache: bool | None = None
     budgets: tuple[KeyBudget, ...] = ()
     rates: tuple[KeyRate, ...] = ()
@@ -74,6 +76,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     channel: str | msgspec.UnsetType | None = msgspec.UNSET
     store_content: bool | msgspec.UnsetType = msgspec.UNSET
     data_class: str | msgspec.UnsetType | None = msgspec.UNSET
+    priority: Priority | msgspec.UnsetType = msgspec.UNSET
     cache: bool | msgspec.UnsetType | None = msgspec.UNSET
     budgets: tuple[KeyBudget, ...] | msgspec.UnsetType = msgspec.UNSET
     rates: tuple[KeyRate, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -129,6 +132,7 @@ class Money:
             channel=draft.channel,
             store_content=draft.store_content,
             data_class=draft.data_class,
+            priority=draft.priority,
             cache=draft.cache,
             budgets=_budgets(draft.budgets),
             rates=_rates(draft.rates),

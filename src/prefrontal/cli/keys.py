@@ -126,6 +126,7 @@ async def show_spend(
 async def _books(place: Place, clock: Clock) -> AsyncIterator[Money]:
     """Yield the books of this machine's database. Raises ConfigError, StoreError."""
     from prefrontal.app.money import Money
+    from prefrontal.app.stores import alone
     from prefrontal.config.home import expand_user, find_home
     from prefrontal.ledger.sqlite import SqliteLedger
 
@@ -135,7 +136,7 @@ async def _books(place: Place, clock: Clock) -> AsyncIterator[Money]:
     file = expand_user(records.path, place.env) if records.path else find_home(place.env).database
     found = SqliteLedger(file, clock=clock).open()
     try:
-        yield Money(ledger=found, clock=clock, chance=Chance())
+        yield Money(stores=alone(found, clock), clock=clock, chance=Chance())
     finally:
         await found.aclose()
 

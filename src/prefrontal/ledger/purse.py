@@ -2,52 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from prefrontal.chat.usage import Usage
-from prefrontal.contracts.money import Allowance, Budget, Charge, Payer, Rate, to_usd
-from prefrontal.errors import LimitExceeded, QuotaExceeded
+from prefrontal.contracts.money import Allowance, Budget, Charge, Payer
+from prefrontal.errors import PrefrontalError
+from prefrontal.ledger.board import LEASE_S, MeterKey, RateDenial, RateLine
+from prefrontal.ledger.books import NOTHING, BookKey, Claim, Denial, Line, Totals
 from prefrontal.ledger.budgets import allowance, shortfall
 from prefrontal.ledger.charges import charge_id
-from prefrontal.ledger.rates import Meter, Sliding
+from prefrontal.ledger.refusals import reached, used_up
 from prefrontal.ledger.reservation import Book, Reservation
-from prefrontal.ledger.windows import window_end
+from prefrontal.ledger.rules import NARROW, Matched
+from prefrontal.ledger.vault import SharedVault
 
 if TYPE_CHECKING:
-    from prefrontal.ledger.treasury import Rules, Treasury
-
-NARROW = frozenset({"model", "role"})
-"""Scopes that say nothing about other models."""
-
-RETRY_CONCURRENCY_S = 1.0
-"""When to come back if too many requests run at once (assumed: answers take seconds)."""
+    from prefrontal.ledger.treasury import Treasury
 
 
 class Purse:
     """Made by `Treasury.purse`; owned by one request. Close it once, whatever happens."""
 
-    def __init__(self, treasury: Treasury, payer: Payer, rules: Rules, request_id: str) -> None:
-        self.payer = payer
+    def __init__(self, treasury: Treasury, found: Matched, request_id: str) -> None:
+        self.payer: Payer = found.payer
         self._treasury = treasury
-        self._rules = rules
+        self._rules = found.rules
+        self._entry = found.entry
         self._id = request_id
-        self._number = 0
-        self._entered: list[Meter] = []
-        self._running: list[Meter] = []
+        self._entered: set[MeterKey] = set()
+        self._view: dict[BookKey, Totals] = {}
         self._dirty = False
 
     # -- the request ---------------------------------------------------------------------------------------------------
 
-    def enter(self) -> None:
-        """Count the request towards every limit that does not depend on the model, or towards none. Raises LimitExceeded."""
-        self._count([found for found in self._rates(None) if found[0].scope not in NARROW])
+    async def enter(self) -> None:
+        """Count the request towards every limit that does not depend on the model, or towards none.
+
+        Raises LimitExceeded, StoreError.
+        """
+        if self._entry:
+            await self._count(self._entry)
 
     def close(self) -> None:
         """The request is over: it no longer counts as running."""
-        for meter in self._running:
-            meter.running -= 1
-        self._running = []
+        if self._entered:
+            self._treasury.board.leave(self._id)
+            self._entered.clear()
 
     async def committed(self) -> None:
         """Return when what was settled is durable. Raises StoreError."""
@@ -60,6 +61,16 @@ class Purse:
     def degrades(self) -> bool:
         """Whether a budget here asks for a cheaper model instead of a refusal, or holds for single models."""
         return any(budget.on_exhaustion == "degrade" or budget.scope in NARROW for budget in self._rules.budgets)
+
+    async def look(self, models: Iterable[str]) -> None:
+        """Read what is used of the budgets of these models, where other processes use them too. Raises StoreError.
+
+        What `allowance` and `check` say then is as old as this; `reserve` decides by what is true when it asks.
+        """
+        shared = self._treasury.shared
+        if shared is not None:
+            lines = {line.key: line for model in models for line in self._lines(model)}
+            self._view = dict(zip(lines, await shared.standings(tuple(lines.values())), strict=True))
 
     def allowance(self, model: str, *, named: bool = False) -> Allowance | None:
         """Return what is left for a call of `model` by the budgets that steer the choice; None: no such budget.
@@ -80,16 +91,13 @@ class Purse:
         Raises:
             QuotaExceeded, LimitExceeded: a budget or limit has no room; nothing is held. StoreError: it cannot be written.
         """
+        treasury, shared = self._treasury, self._treasury.shared
         tokens = usage.total_tokens
-        books = self.check(model, pico, tokens)
-        rates = [(rate, meter, of) for rate, meter, of in self._rates(model) if rate.tokens is not None or rate.scope in NARROW]
-        now = self._treasury.clock.monotonic()
-        for rate, meter, of in rates:
-            if rate.tokens is not None and meter.tokens.total(now) + tokens > rate.tokens:
-                raise _too_fast(rate, of, "tokens", meter.tokens, now, tokens, rate.tokens)
-        self._count([found for found in rates if found[0].scope in NARROW])
-        lately = {id(meter): meter.tokens for rate, meter, _ in rates if rate.tokens is not None}
-        now_s = self._treasury.clock.now()
+        books = self.check(model, pico, tokens) if shared is None else []
+        rates = self._rate_lines(model, tokens)
+        at_s = await self._count(rates) if rates else 0.0
+        counted = [line for line in rates if line.tokens] if rates else rates
+        now_s = treasury.clock.now()
         charge = Charge(
             id=charge_id(self._id, number),
             at_s=now_s,
@@ -103,132 +111,135 @@ class Purse:
             usage=usage,
             cost_pico=pico,
         )
-        reservation = Reservation(charge, books, [(sliding, sliding.add(now, tokens)) for sliding in lately.values()])
-        if not reservation.durable:
-            return reservation
-        self._treasury.hold(reservation)
-        self._treasury.vault.put_charge(charge)
         try:
-            await self._treasury.vault.committed()
+            if shared is not None:
+                durable = await self._claim(shared, charge)
+            else:
+                if rates and treasury.board is not treasury.meters:  # other requests may have reserved while we waited
+                    books = self.check(model, pico, tokens)
+                durable = bool(books)
         except BaseException:
-            self.release(reservation)
+            treasury.board.amend(counted, at_s, 0)
             raise
+        reservation = Reservation(charge, books, counted=counted, at_s=at_s, durable=durable)
+        if durable and shared is None:
+            await self._write(reservation)
         return reservation
 
     def settle(self, reservation: Reservation, outcome: str, usage: Usage, pico: int | None) -> None:
         """Turn a reservation into what was spent. A second end does nothing."""
         charge = reservation.settle(outcome, usage, pico)
         self._treasury.forget(reservation)
-        if charge is not None and reservation.durable:
+        if charge is None:
+            return
+        if reservation.counted:
+            self._treasury.board.amend(reservation.counted, reservation.at_s, usage.total_tokens)
+        if reservation.durable:
             self._dirty = True
-            self._treasury.vault.put_charge(charge)
+            if self._treasury.shared is not None:
+                self._treasury.shared.settle(charge)
+            else:
+                self._treasury.vault.put_charge(charge)
 
     def release(self, reservation: Reservation) -> None:
         """Give a reservation back: nothing was used. A second end does nothing."""
         self._treasury.forget(reservation)
-        if reservation.release() and reservation.durable:
+        if not reservation.release():
+            return
+        if reservation.counted:
+            self._treasury.board.amend(reservation.counted, reservation.at_s, 0)
+        if reservation.durable:
             self._dirty = True
-            self._treasury.vault.drop_charge(reservation.charge.id)
+            if self._treasury.shared is not None:
+                self._treasury.shared.release(reservation.charge.id)
+            else:
+                self._treasury.vault.drop_charge(reservation.charge.id)
+
+    def check(self, model: str, pico: int | None, tokens: int) -> list[Book]:
+        """Return every counter of this process that a call touches, each once; where books are shared, after `look`, none.
+
+        Raises QuotaExceeded.
+        """
+        books: list[Book] = []
+        for budget, book, subject in self._budgets(model):
+            why = shortfall(budget, book.used_pico, book.used_tokens, pico=pico, tokens=tokens)
+            if why is not None:
+                start_s = self._treasury.start_s(budget.window) if isinstance(book, Totals) else book.start_s
+                totals = book if isinstance(book, Totals) else book.totals
+                line = Line(budget=budget, subject=subject, start_s=start_s)
+                raise used_up(Denial(line=line, dimension=why, totals=totals), self._treasury.clock.now())
+            if isinstance(book, Book) and book not in books:
+                books.append(book)
+        return books
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _budgets(self, model: str) -> Iterator[tuple[Budget, Book, str]]:
+    async def _claim(self, shared: SharedVault, charge: Charge) -> bool:
+        """Reserve where other processes do too; return whether any budget applies."""
+        lines = tuple(self._lines(charge.model))
+        if not lines:
+            return False
+        try:
+            denial = await shared.reserve(Claim(charge=charge, lines=lines))
+        except BaseException:
+            shared.release(charge.id)  # it may have been carried out, or be so later
+            raise
+        if denial is not None:
+            raise used_up(denial, self._treasury.clock.now())
+        return True
+
+    async def _write(self, reservation: Reservation) -> None:
+        self._treasury.hold(reservation)
+        self._treasury.vault.put_charge(reservation.charge)
+        try:
+            await self._treasury.vault.committed()
+        except BaseException:
+            self.release(reservation)
+            raise
+
+    def _budgets(self, model: str) -> Iterator[tuple[Budget, Book | Totals, str]]:
         treasury = self._treasury
+        if treasury.shared is not None:
+            for line in self._lines(model):
+                yield line.budget, self._view.get(line.key, NOTHING), line.subject
+            return
         for budget in self._rules.budgets:
             for subject in treasury.subjects(budget, self.payer, model):
                 yield budget, treasury.book(budget.scope, budget.window, subject), subject
 
-    def _rates(self, model: str | None) -> list[tuple[Rate, Meter, str]]:
+    def _lines(self, model: str) -> Iterator[Line]:
         treasury = self._treasury
-        return [
-            (rate, treasury.meter(rate, subject), subject)
-            for rate in self._rules.rates
-            for subject in treasury.subjects(rate, self.payer, model)
-        ]
+        for budget in self._rules.budgets:
+            for subject in treasury.subjects(budget, self.payer, model):
+                models = treasury.members(subject) if budget.scope == "role" else ()
+                yield Line(budget=budget, subject=subject, start_s=treasury.start_s(budget.window), models=models)
 
-    def check(self, model: str, pico: int | None, tokens: int) -> list[Book]:
-        """Return every counter a call touches, each once. Raises QuotaExceeded."""
-        books: dict[int, Book] = {}
-        for budget, book, subject in self._budgets(model):
-            dimension = shortfall(budget, book.used_pico, book.used_tokens, pico=pico, tokens=tokens)
-            if dimension is not None:
-                raise _used_up(budget, book, subject, dimension, self._treasury.clock.now())
-            books[id(book)] = book
-        return list(books.values())
+    def _rate_lines(self, model: str, tokens: int) -> list[RateLine]:
+        """Return what an attempt counts: its tokens, and the request where a limit holds for its model and it is the first."""
+        found: list[RateLine] = []
+        for rate in self._rules.rates:
+            narrow = rate.scope in NARROW
+            if not narrow and rate.tokens is None:
+                continue
+            for subject in self._treasury.subjects(rate, self.payer, model):
+                first = narrow and (rate.scope, rate.window, subject) not in self._entered
+                weight = tokens if rate.tokens is not None else 0
+                found.append(RateLine(rate=rate, subject=subject, requests=int(first), tokens=weight))
+        return found
 
-    def _count(self, rates: list[tuple[Rate, Meter, str]]) -> None:
-        """Count the request once in each meter, or not at all."""
-        now = self._treasury.clock.monotonic()
-        fresh = [found for found in rates if not any(found[1] is meter for meter in self._entered)]
-        for rate, meter, of in fresh:
-            if rate.requests is not None and meter.requests.total(now) + 1 > rate.requests:
-                raise _too_fast(rate, of, "requests", meter.requests, now, 1, rate.requests)
-            if rate.concurrency is not None and meter.running + 1 > rate.concurrency:
-                raise _too_many(rate, of, meter)
-        for _, meter, _ in fresh:
-            if not any(meter is seen for seen in self._entered):
-                self._entered.append(meter)
-                self._running.append(meter)
-                meter.requests.add(now, 1)
-                meter.running += 1
-
-
-def _whose(rule: Budget | Rate, of: str) -> str:
-    return "all requests together" if rule.scope == "global" else f"the {rule.scope} '{of}'"
-
-
-def _used_up(budget: Budget, book: Book, of: str, dimension: str, now_s: float) -> QuotaExceeded:
-    ends_s = window_end(budget.window, book.start_s)
-    details: dict[str, Any] = {
-        "budget": budget.name,
-        "scope": budget.scope,
-        "of": of,
-        "dimension": dimension,
-        "window": budget.window,
-        "resets_s": ends_s,
-    }
-    if dimension == "budget_tokens":
-        details |= {"spent": book.spent_tokens, "held": book.held_tokens, "limit": budget.limit_tokens}
-        amount = f"{book.used_tokens:,} of {budget.limit_tokens:,} tokens are used"
-    else:
-        limit = to_usd(budget.limit_pico or 0)
-        details |= {"spent": to_usd(book.spent_pico), "held": to_usd(book.held_pico), "limit": limit}
-        amount = f"${to_usd(book.used_pico):.6g} of ${limit:.6g} are used"
-    if dimension == "unknown_price":
-        text = f"The budget '{budget.name}' of {_whose(budget, of)} refuses models whose price is not known."
-    else:
-        text = f"The budget '{budget.name}' of {_whose(budget, of)} does not leave enough for this call: {amount}."
-    hint = None if ends_s is None else f"It begins anew in {_spoken(ends_s - now_s)}."
-    error = QuotaExceeded(text, hint=hint, details=details)
-    error.elsewhere = budget.on_exhaustion == "degrade" or budget.scope in NARROW
-    return error
-
-
-def _too_fast(rate: Rate, of: str, dimension: str, sliding: Sliding, now: float, amount: int, limit: int) -> LimitExceeded:
-    wait_s = sliding.wait_s(now, amount, limit)
-    used = sliding.total(now)
-    text = f"The limit '{rate.name}' of {_whose(rate, of)} is reached: {used} of {limit} {dimension} a {rate.window}."
-    if wait_s is None:
-        text = f"This request needs about {amount} {dimension}; the limit '{rate.name}' of {_whose(rate, of)} is {limit}."
-    details = {"rate": rate.name, "scope": rate.scope, "of": of, "dimension": dimension, "window": rate.window}
-    error = LimitExceeded(text, retry_after_s=wait_s, details={**details, "used": used, "limit": limit})
-    error.elsewhere = rate.scope in NARROW
-    return error
-
-
-def _too_many(rate: Rate, of: str, meter: Meter) -> LimitExceeded:
-    text = f"The limit '{rate.name}' of {_whose(rate, of)} is reached: {meter.running} requests run at once."
-    details: dict[str, Any] = {"rate": rate.name, "scope": rate.scope, "of": of, "dimension": "concurrency"}
-    details |= {"used": meter.running, "limit": rate.concurrency}
-    error = LimitExceeded(text, retry_after_s=RETRY_CONCURRENCY_S, details=details)
-    error.elsewhere = rate.scope in NARROW
-    return error
-
-
-def _spoken(seconds: float) -> str:
-    """Return a stretch of time in the largest unit that fits."""
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = round(seconds / length)
-            return f"about {count} {unit}{'s' if count > 1 else ''}"
-    return f"{max(1, round(seconds))} s"
+    async def _count(self, lines: Sequence[RateLine]) -> float:
+        """Count in each meter, or in none; return when. Raises PrefrontalError."""
+        board = self._treasury.board
+        try:
+            found = await board.enter(lines, self._id, LEASE_S)
+        except PrefrontalError:
+            raise
+        except BaseException:
+            board.leave(self._id)  # given up while it was asked: it may have counted, and this request ends
+            raise
+        if isinstance(found, RateDenial):
+            raise reached(found)
+        for line in lines:
+            if line.requests:
+                self._entered.add(line.key)
+        return found.at_s

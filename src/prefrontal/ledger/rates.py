@@ -20,6 +20,14 @@ class Sliding:
         self._slots: dict[int, int] = {}
         self._total = 0
 
+    @classmethod
+    def of(cls, window_s: float, slots: dict[int, int]) -> Sliding:
+        """Return a sum with these slots, oldest first."""
+        found = cls(window_s)
+        found._slots = slots
+        found._total = sum(slots.values())
+        return found
+
     def total(self, now: float) -> int:
         """Return the sum at monotonic time `now`."""
         if self._slots:

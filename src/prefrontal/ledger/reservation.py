@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.money import Charge
-from prefrontal.ledger.rates import Sliding
+from prefrontal.ledger.board import RateLine
+from prefrontal.ledger.books import NOTHING, Totals, reaped, share
 
 
 class Book:
@@ -34,79 +36,83 @@ class Book:
         """Spent and held."""
         return self.spent_tokens + self.held_tokens
 
-    def hold(self, pico: int, tokens: int) -> None:
-        """Hold an amount; a negative one is given back."""
-        self.held_pico += pico
-        self.held_tokens += tokens
+    @property
+    def totals(self) -> Totals:
+        """The numbers as they are now."""
+        return Totals(
+            spent_pico=self.spent_pico,
+            spent_tokens=self.spent_tokens,
+            held_pico=self.held_pico,
+            held_tokens=self.held_tokens,
+            unpriced=self.unpriced,
+        )
 
-    def spend(self, pico: int | None, tokens: int) -> None:
-        """Spend an amount; None is a cost nobody knows: it counts 0 and is marked."""
-        self.spent_pico += pico or 0
-        self.spent_tokens += tokens
-        self.unpriced += pico is None
+    def replace(self, before: Totals, now: Totals) -> None:
+        """Take a charge's old share out and put its new one in."""
+        self.spent_pico += now.spent_pico - before.spent_pico
+        self.spent_tokens += now.spent_tokens - before.spent_tokens
+        self.held_pico += now.held_pico - before.held_pico
+        self.held_tokens += now.held_tokens - before.held_tokens
+        self.unpriced += now.unpriced - before.unpriced
 
 
 State = Literal["held", "reaped", "done"]
 
 
 class Reservation:
-    """An estimate held in every counter it touches. Ends once: settled, released, or reaped and corrected later.
+    """An estimate held in every book it touches. Ends once: settled, released, or reaped and corrected later.
 
-    charge: the held row. lately: sliding sums of tokens it was counted in, with the slot. durable: whether a budget applies, so
-    that the row is in the ledger.
+    charge: the row as it is. books: the counters in this process; none where the vault keeps them. counted, at_s: the lines of
+    rate limits its tokens count in, and when. durable: whether a budget applies, so that the row is in the ledger.
     """
 
-    __slots__ = ("_books", "_lately", "charge", "durable", "state")
+    __slots__ = ("_share", "at_s", "books", "charge", "counted", "durable", "state")
 
-    def __init__(self, charge: Charge, books: list[Book], lately: list[tuple[Sliding, int]]) -> None:
+    def __init__(
+        self, charge: Charge, books: Sequence[Book] = (), *, counted: Sequence[RateLine] = (), at_s: float = 0.0, durable: bool
+    ) -> None:
         self.charge = charge
-        self.durable = bool(books)
+        self.durable = durable
         self.state: State = "held"
-        self._books = books
-        self._lately = lately
-        for book in books:
-            book.hold(charge.cost_pico or 0, charge.usage.total_tokens)
+        self.books = books
+        self.counted = counted
+        self.at_s = at_s
+        self._share = NOTHING
+        if books:
+            self._put(share(charge))
 
     def settle(self, outcome: str, usage: Usage, pico: int | None) -> Charge | None:
         """Turn what is held into what was spent; return the settled row, None when it had ended before."""
         if self.state == "done":
             return None
-        tokens = usage.total_tokens
-        self._give_back()
-        for book in self._books:
-            book.spend(pico, tokens)
-        self._amend(tokens)
-        self.state = "done"
-        return msgspec.structs.replace(self.charge, state="settled", expires_s=None, outcome=outcome, usage=usage, cost_pico=pico)
+        settled = msgspec.structs.replace(
+            self.charge, state="settled", expires_s=None, outcome=outcome, usage=usage, cost_pico=pico
+        )
+        self._end(settled)
+        self.state, self.charge = "done", settled
+        return settled
 
     def release(self) -> bool:
         """Give back what is held: nothing was used. Returns False when it had ended before."""
         if self.state == "done":
             return False
-        self._give_back()
-        self._amend(0)
+        self._end(None)
         self.state = "done"
         return True
 
     def reap(self) -> None:
         """Spend what is held, because nobody settles it; a late settlement still corrects that."""
         if self.state == "held":
-            self._give_back()
-            for book in self._books:
-                book.spend(self.charge.cost_pico, self.charge.usage.total_tokens)
-            self.state = "reaped"
+            settled = reaped(self.charge)
+            self._end(settled)
+            self.state, self.charge = "reaped", settled
 
-    def _give_back(self) -> None:
-        charge = self.charge
-        pico, tokens = charge.cost_pico, charge.usage.total_tokens
-        for book in self._books:
-            if self.state == "held":
-                book.hold(-(pico or 0), -tokens)
-            else:
-                book.spent_pico -= pico or 0
-                book.spent_tokens -= tokens
-                book.unpriced -= pico is None
+    def _end(self, after: Charge | None) -> None:
+        if self.books:
+            self._put(share(after))
 
-    def _amend(self, tokens: int) -> None:
-        for sliding, slot in self._lately:
-            sliding.amend(slot, tokens - self.charge.usage.total_tokens)
+    def _put(self, now: Totals) -> None:
+        """Put a new share into every book in the place of the old one."""
+        before, self._share = self._share, now
+        for book in self.books:
+            book.replace(before, now)

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-
-import msgspec
+from collections.abc import Iterable, Iterator
 
 from prefrontal.clock import Clock
-from prefrontal.contracts.money import EACH, NOBODY, Budget, Payer, Rate, Scope, Window, to_usd
+from prefrontal.contracts.money import EACH, NOBODY, Budget, Payer, Rate, Scope, Window
 from prefrontal.errors import StoreError
+from prefrontal.ledger.board import LEASE_S, RENEW_S, RateBoard
+from prefrontal.ledger.books import Line, Sheet
+from prefrontal.ledger.memory_board import MemoryBoard
 from prefrontal.ledger.purse import Purse
-from prefrontal.ledger.rates import Meter
 from prefrontal.ledger.reservation import Book, Reservation
-from prefrontal.ledger.vault import Roles, Vault
-from prefrontal.ledger.windows import window_end, window_start
+from prefrontal.ledger.rules import BudgetState, Matched, Rules, of_payer, state_of, subjects_for
+from prefrontal.ledger.vault import Roles, SharedVault, Vault
+from prefrontal.ledger.windows import window_start
 
 log = logging.getLogger(__name__)
-
-Sheet = tuple[Scope, Window]
 
 REAP_EVERY_S = 30.0
 """How often what nobody can be working on any more is settled (assumed)."""
@@ -32,57 +31,40 @@ MAX_PAYERS = 10_000
 """Payers whose rules are remembered (assumed: some MB; beyond it they are matched anew)."""
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """The configured rules of one generation."""
-
-    budgets: tuple[Budget, ...] = ()
-    rates: tuple[Rate, ...] = ()
-
-    @property
-    def some(self) -> bool:
-        """Whether there is any rule."""
-        return bool(self.budgets or self.rates)
-
-
-class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """One budget of one member now. Amounts in USD and tokens; resets_s: Unix time, None: never."""
-
-    budget: str
-    scope: Scope
-    of: str
-    window: Window
-    on_exhaustion: str
-    limit_usd: float | None
-    limit_tokens: int | None
-    spent_usd: float
-    spent_tokens: int
-    held_usd: float
-    held_tokens: int
-    unpriced: int
-    resets_s: float | None
-
-
 class Treasury:
-    """Counts for everybody. `configure` before the first request; `purse` gives each request its rules."""
+    """Counts for everybody. `configure` before the first request; `purse` gives each request its rules.
 
-    def __init__(self, *, clock: Clock, vault: Vault) -> None:
+    shared: the vault, where other processes reserve on it too; the counters are its books then. board: who counts towards rate
+    limits, None: this process.
+    """
+
+    def __init__(
+        self, *, clock: Clock, vault: Vault, shared: SharedVault | None = None, board: RateBoard | None = None
+    ) -> None:
         self.clock = clock
         self.vault = vault
+        self.shared = shared
+        self.meters = MemoryBoard(clock=clock)
+        self.board: RateBoard = board or self.meters
         self.rules = Rules()
+        self.members: Roles = lambda _role: ()
         self._roles: Roles = lambda _model: ()
         self._books: dict[Sheet, dict[str, Book]] = {}
-        self._meters: dict[tuple[str, str, str], Meter] = {}
         self._counted: dict[Sheet, frozenset[str]] = {}
         self._own: dict[str | None, frozenset[Window]] = {}
-        self._payers: dict[str | None, tuple[Payer, Rules]] = {}
+        self._payers: dict[str | None, Matched] = {}
         self._held: dict[str, Reservation] = {}
         self._opening = asyncio.Lock()
 
     # -- rules ---------------------------------------------------------------------------------------------------------
 
-    async def configure(self, rules: Rules, roles: Roles) -> None:
-        """Add up the past that new budgets need, then let these rules hold. Raises StoreError; the old rules stay then."""
+    async def configure(self, rules: Rules, roles: Roles, members: Roles | None = None) -> None:
+        """Add up the past that new budgets need, then let these rules hold. Raises StoreError; the old rules stay then.
+
+        roles: from a model to the roles it fills now; members: from a role to its models, needed where books are shared.
+        """
         self._roles = roles
+        self.members = members or self.members
         wanted: dict[Sheet, frozenset[str]] = {}
         for budget in rules.budgets:
             sheet = (budget.scope, budget.window)
@@ -112,6 +94,10 @@ class Treasury:
 
     async def _add_up(self, scope: Scope, window: Window, *, only: str | None = None) -> None:
         """Add up what members of a scope have spent in the window that runs now."""
+        if self.shared is not None:
+            await self.shared.recount([(scope, window)], only)
+            self._books.setdefault((scope, window), {})
+            return
         start_s = window_start(window, self.clock.now())
         before = {subject: (book.used_pico, book.used_tokens) for subject, book in self._books.get((scope, window), {}).items()}
         books: dict[str, Book] = {}
@@ -134,13 +120,13 @@ class Treasury:
         if not self.rules.some and (payer is None or not (payer.budgets or payer.rates)):
             return None
         known = self._payers.get(key_id)
-        if known is None or (payer is not None and known[0] is not payer):
+        if known is None or (payer is not None and known.payer is not payer):
             who = payer or (NOBODY if key_id is None else Payer(key_id=key_id))
-            known = (who, matched(self.rules, who))
+            known = of_payer(self.rules, who)
             if len(self._payers) >= MAX_PAYERS:
                 self._payers.clear()
             self._payers[key_id] = known
-        return Purse(self, known[0], known[1], request_id) if known[1].some else None
+        return Purse(self, known, request_id) if known.rules.some else None
 
     # -- counters ------------------------------------------------------------------------------------------------------
 
@@ -153,13 +139,9 @@ class Treasury:
             found = books[subject] = Book(start_s)
         return found
 
-    def meter(self, rate: Rate, subject: str) -> Meter:
-        """Return the counter of a rate."""
-        key = (rate.scope, rate.window, subject)
-        found = self._meters.get(key)
-        if found is None:
-            found = self._meters[key] = Meter(rate.window)
-        return found
+    def start_s(self, window: Window) -> float:
+        """Return the Unix time at which the window that runs now began."""
+        return window_start(window, self.clock.now())
 
     def subjects(self, rule: Budget | Rate, payer: Payer, model: str | None) -> tuple[str, ...]:
         """Return the members of a rule's scope that a call of `model` (None: not known yet) belongs to."""
@@ -187,13 +169,11 @@ class Treasury:
         return await self.vault.reap(now_s)
 
     def _sweep(self, now_s: float) -> None:
-        """Forget counters of windows that ended and meters of those who have been quiet."""
+        """Forget counters of windows that ended."""
         for (scope, window), books in self._books.items():
             start_s = window_start(window, now_s)
             self._books[scope, window] = {name: book for name, book in books.items() if book.start_s >= start_s}
-        now = self.clock.monotonic()
-        for key in [key for key, meter in self._meters.items() if meter.idle(now)]:
-            del self._meters[key]
+        self.meters.sweep()
 
     async def keep_reaping(self) -> None:
         """Reap now and then until cancelled."""
@@ -206,40 +186,55 @@ class Treasury:
                 log.warning("charges cannot be reaped now: %s", error)
             await self.clock.sleep(REAP_EVERY_S)
 
+    async def keep_leases(self) -> None:
+        """Let the requests that run here go on counting as running, where others count too, until cancelled."""
+        while self.board is not self.meters:
+            await self.clock.sleep(RENEW_S)
+            try:
+                await self.board.renew(LEASE_S)
+            except StoreError as error:
+                log.warning("running requests cannot be counted now: %s", error)
+
     # -- for people ----------------------------------------------------------------------------------------------------
+
+    async def standing(self, own: Iterable[Payer] = ()) -> list[BudgetState]:
+        """Return like `states`, wherever the books are kept. Raises StoreError."""
+        shared = self.shared
+        if shared is None:
+            return self.states(own)
+        lines: list[Line] = []
+        for budget, subjects in self._shown(tuple(own)):
+            start_s = self.start_s(budget.window)
+            names = await shared.members((budget.scope, budget.window), start_s) if subjects is None else subjects
+            for name in names:
+                models = self.members(name) if budget.scope == "role" else ()
+                lines.append(Line(budget=budget, subject=name, start_s=start_s, models=models))
+        totals = await shared.standings(lines)
+        return [state_of(line.budget, line.subject, line.start_s, found) for line, found in zip(lines, totals, strict=True)]
 
     def states(self, own: Iterable[Payer] = ()) -> list[BudgetState]:
         """Return every budget with its members that are known, those of the keys' own last; `own` are all keys."""
         found: list[BudgetState] = []
-        payers = tuple(own)
-        ids = {payer.key_name: payer.key_id or "" for payer in payers}
-        for budget in self.rules.budgets:
-            member = ids.get(budget.of, budget.of) if budget.scope == "key" else budget.of
-            subjects = [""] if budget.scope == "global" else [member]
-            if budget.scope != "global" and budget.of == EACH:
-                subjects = sorted(self._books.get((budget.scope, budget.window), {}))
-            found.extend(self._state(budget, subject) for subject in subjects)
-        for payer in payers:
-            found.extend(self._state(budget, payer.key_id or "") for budget in payer.budgets)
+        for budget, subjects in self._shown(tuple(own)):
+            names = sorted(self._books.get((budget.scope, budget.window), {})) if subjects is None else subjects
+            for name in names:
+                book = self.book(budget.scope, budget.window, name)
+                found.append(state_of(budget, name, book.start_s, book))
         return found
 
-    def _state(self, budget: Budget, subject: str) -> BudgetState:
-        book = self.book(budget.scope, budget.window, subject)
-        return BudgetState(
-            budget=budget.name,
-            scope=budget.scope,
-            of=subject,
-            window=budget.window,
-            on_exhaustion=budget.on_exhaustion,
-            limit_usd=None if budget.limit_pico is None else to_usd(budget.limit_pico),
-            limit_tokens=budget.limit_tokens,
-            spent_usd=to_usd(book.spent_pico),
-            spent_tokens=book.spent_tokens,
-            held_usd=to_usd(book.held_pico),
-            held_tokens=book.held_tokens,
-            unpriced=book.unpriced,
-            resets_s=window_end(budget.window, book.start_s),
-        )
+    def _shown(self, payers: tuple[Payer, ...]) -> Iterator[tuple[Budget, list[str] | None]]:
+        """Yield every budget with the members to show; None: all that have a book."""
+        ids = {payer.key_name: payer.key_id or "" for payer in payers}
+        for budget in self.rules.budgets:
+            if budget.scope == "global":
+                yield budget, [""]
+            elif budget.of == EACH:
+                yield budget, None
+            else:
+                yield budget, [ids.get(budget.of, budget.of) if budget.scope == "key" else budget.of]
+        for payer in payers:
+            for budget in payer.budgets:
+                yield budget, [payer.key_id or ""]
 
 
 def _carried(old: Book, added_up: Book, before: tuple[int, int]) -> Book:
@@ -252,38 +247,3 @@ def _carried(old: Book, added_up: Book, before: tuple[int, int]) -> Book:
     old.spent_pico, old.spent_tokens = max(0, pico - old.held_pico), max(0, tokens - old.held_tokens)
     old.unpriced = added_up.unpriced
     return old
-
-
-def matched(rules: Rules, payer: Payer) -> Rules:
-    """Return the rules that can apply to a payer's requests; those of models and roles are matched with each call."""
-
-    def applies(rule: Budget | Rate) -> bool:
-        return rule.scope in ("model", "role") or bool(subjects_for(rule, payer))
-
-    return Rules(
-        budgets=(*filter(applies, rules.budgets), *payer.budgets),
-        rates=(*filter(applies, rules.rates), *payer.rates),
-    )
-
-
-def subjects_for(
-    rule: Budget | Rate, payer: Payer, model: str | None = None, roles: Callable[[str], tuple[str, ...]] = lambda _model: ()
-) -> tuple[str, ...]:
-    """Return the members of a rule's scope that a request belongs to: none, one, or several tags or roles."""
-    scope, of = rule.scope, rule.of
-    if scope == "global":
-        return ("",)
-    if scope == "key":
-        if payer.key_id is None or of not in (EACH, payer.key_id, payer.key_name):
-            return ()
-        return (payer.key_id,)
-    found: tuple[str | None, ...]
-    if scope == "team":
-        found = (payer.team,)
-    elif scope == "tag":
-        found = payer.tags
-    elif model is None:
-        found = ()
-    else:
-        found = (model,) if scope == "model" else roles(model)
-    return tuple([name for name in found if name is not None and of in (EACH, name)])

@@ -45,8 +45,11 @@ MIN_FREE_BYTES = 1024 * 1024
 
 Done = Callable[[str | None], None]
 
-Op = tuple[str, tuple[object, ...]]
-"""A statement with its values."""
+Step = Callable[[sqlite3.Connection], None]
+"""Something done on the writer's thread inside the group's transaction; done anew when the group is tried again."""
+
+Op = tuple[str, tuple[object, ...]] | Step
+"""A statement with its values, or a step."""
 
 POISON = (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError, UnicodeError)
 """What a statement raises that will never work: it is left out, so that it cannot keep all others from the disk."""
@@ -339,11 +342,14 @@ class Writer:
 
 
 def _perform(connection: sqlite3.Connection, ops: list[Op]) -> None:
-    for statement, values in ops:
+    for op in ops:
         try:
-            connection.execute(statement, values)
+            if isinstance(op, tuple):
+                connection.execute(*op)
+            else:
+                op(connection)
         except POISON as error:
-            log.error("a statement is left out of the ledger: %s: %s", error, statement)
+            log.error("a statement is left out of the ledger: %s: %s", error, op[0] if isinstance(op, tuple) else op)
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from prefrontal.contracts.record import RequestRecord, Status
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
+from prefrontal.machine import validation
 from prefrontal.machine.caching import Caching
 from prefrontal.machine.admission import admit, deadline_of, priority_of
 from prefrontal.machine.content import content_of
@@ -37,6 +39,7 @@ from prefrontal.plan.planner import make_plan
 from prefrontal.plan.tokens import estimate_request
 from prefrontal.providers.effort import effort_from_caller, render_for_call
 from prefrontal.reflex.proposal import ReflexContext
+from prefrontal.validate.schema import asks_for_form
 
 NO_TOKENS = Usage(source="reported")
 """A reflex uses no tokens, and we know that."""
@@ -50,11 +53,15 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What would be done with a request, without doing it. told: what the model would be told of the effort (None: no model)."""
+    """What would be done with a request, without doing it.
+
+    told: what the model would be told of the effort (None: no model). form: how it would be told the form of its answer.
+    """
 
     run: Run
     plan: Plan
     told: EffortFields | None = None
+    form: dict[str, Any] | None = None
 
 
 class Machine:
@@ -71,6 +78,7 @@ class Machine:
             State.MODEL_SELECTION: self._model_selection,
             State.CACHE_LOOKUP: self._cache_lookup,
             State.LLM_CALL: self._llm_call,
+            State.VALIDATION: self._validation,
         }
 
     # -- the ways in -------------------------------------------------------------------------------------------------
@@ -94,7 +102,8 @@ class Machine:
         """Return a stream whose first token is there. Its record is written when it ends or is closed. Raises PrefrontalError."""
         run = self.begin(request, context, world, streaming=True)
         await self._drive(run)
-        return AnswerStream(run, self.finish)
+        watch = validation.Watch(run, self.parts) if run.state is State.VALIDATION else None
+        return AnswerStream(run, self.finish, watch)
 
     async def explain(self, request: ChatRequest, context: CallContext, world: World) -> Explanation:
         """Return the plan for a request without calling anything. Raises PrefrontalError when there is none."""
@@ -115,7 +124,8 @@ class Machine:
         aside = self._stood_aside(run)
         plan = run.plan if aside is None else msgspec.structs.replace(run.plan, reasons=(*run.plan.reasons, aside))
         told = render_for_call(run.effort, run.cards[0], run.request, self.parts.dialects, default_cap=run.default_cap)
-        return Explanation(run=run, plan=plan, told=told)
+        shapes, asks = self.parts.executor.shapes, asks_for_form(run.request)
+        return Explanation(run=run, plan=plan, told=told, form=shapes.shown(run.cards[0], run.request) if asks else None)
 
     def _stood_aside(self, run: Run) -> Reason | None:
         """Return why a reflex that knows the question leaves it to a model; None: none knows it."""
@@ -155,7 +165,7 @@ class Machine:
                 await run.purse.enter()
             if self.parts.door is not None:
                 await admit(run, self.parts.door)
-            while run.state is not State.SYNTHESIS:
+            while run.state is not State.SYNTHESIS and not (run.state is State.VALIDATION and run.live is not None):
                 run.to(await self._steps[run.state](run))
         except PrefrontalError as error:
             error.details.setdefault("trace", run.id)
@@ -241,6 +251,7 @@ class Machine:
 
     def _asking(self, run: Run) -> State:
         """Return how the chosen models are asked: by way of the cache when anything speaks of it."""
+        run.check = validation.begin(run, self.parts)
         return State.CACHE_LOOKUP if self.caching is not None and self.caching.spoken_of(run) else State.LLM_CALL
 
     async def _cache_lookup(self, run: Run) -> State:
@@ -250,15 +261,22 @@ class Machine:
     async def _llm_call(self, run: Run) -> State:
         self._turn += run.plan is not None  # here and not in planning: an explanation must not move the round robin
         call = self._call(run)
-        if run.lookup is not None and self.caching is not None:
+        check = run.check
+        if check is not None and check.reason is not None:
+            return await validation.ask_again(run, self.parts, call)
+        held = run.streaming and check is not None and run.world.config.structured_output.stream == "hold"
+        if run.lookup is not None and self.caching is not None and not held:
             card = await self.caching.call(run, call, run.lookup)
-        elif run.streaming:
+        elif run.streaming and not held:
             run.live, card = await self.parts.executor.open(call, run.journal)
         else:
             run.response, card = await self.parts.executor.complete(call, run.journal)
         run.model = card.id
         run.answered_by = "model"
-        return State.SYNTHESIS
+        return State.SYNTHESIS if check is None else State.VALIDATION
+
+    async def _validation(self, run: Run) -> State:
+        return validation.step(run, self.parts)
 
     def _call(self, run: Run) -> Call:
         """Return what the executor is asked for a request as it stands."""

@@ -1,0 +1,45 @@
+"""Where one process counts money and rates: alone, or together with others on one database."""
+
+from __future__ import annotations
+
+import msgspec
+
+from prefrontal.clock import Clock
+from prefrontal.config.registry import Registry
+from prefrontal.config.reload import ConfigHolder
+from prefrontal.config.schema import Config
+from prefrontal.ledger.board import RateBoard
+from prefrontal.ledger.sqlite import SqliteLedger
+from prefrontal.ledger.sqlite_shared import SqliteSharedVault
+from prefrontal.ledger.sqlite_vault import SqliteVault
+from prefrontal.ledger.store import Ledger
+from prefrontal.ledger.vault import MemoryVault, Roles, SharedVault, Vault
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps charges and keys.
+
+    shared: the same vault, where other processes reserve on it too. board: who counts towards rate limits; None: this process.
+    """
+
+    vault: Vault
+    shared: SharedVault | None = None
+    board: RateBoard | None = None
+
+
+def stores_of(config: Config, ledger: Ledger, clock: Clock) -> Stores:
+    """Return the stores that a configuration asks for, on an open ledger."""
+    if isinstance(ledger, SqliteLedger) and config.server.workers > 1:
+        both = SqliteSharedVault(ledger, clock=clock)
+        return Stores(vault=both, shared=both, board=both)
+    return alone(ledger, clock)
+
+
+def alone(ledger: Ledger, clock: Clock) -> Stores:
+    """Return the stores of a process that nobody else counts with, such as a command."""
+    return Stores(vault=SqliteVault(ledger, clock=clock) if isinstance(ledger, SqliteLedger) else MemoryVault())
+
+
+def roles_in(holder: ConfigHolder[Registry]) -> tuple[Roles, Roles]:
+    """Return what tells the roles of a model, and the models of a role, by the configuration of the moment."""
+    return lambda model: holder.current.registry.roles_of(model), lambda role: holder.current.registry.roles.get(role, ())
