@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from prefrontal.contracts.money import Charge
 from prefrontal.ledger.rows import MAX_INTEGER, Row
 from prefrontal.ledger.store import RecordFilter
-from prefrontal.ledger.vault import Group, SpendQuery, Spent
+from prefrontal.ledger.vault import Group, SpendQuery, SpendRow, Spent
 
 _RECORD = (
     ("id", "text"),
@@ -45,13 +45,14 @@ _CHARGE = (
     ("reasoning_tokens", "int8"),
     ("cost_pico", "int8"),
 )
-TAG_MARK = "\x1f"
-"""Between the tags of a row on its way: arrays of arrays must be even, and no tag may hold a control character."""
+_HELD_CHARGE = (*_CHARGE, ("lines", "text"))
+MARK = "\x1f"
+"""Between the tags and between the lines of a row on its way, which have no control characters: arrays of arrays must be even."""
 
 
 def _insert(table: str, columns: Sequence[tuple[str, str]], then: str) -> str:
     names = ", ".join(name for name, _ in columns)
-    taken = names.replace("tags", f"string_to_array(tags, E'\\x{ord(TAG_MARK):02x}')") if table == "charges" else names
+    taken = ", ".join(f"string_to_array({name}, E'\\x1f')" if name in ("tags", "lines") else name for name, _ in columns)
     arrays = ", ".join(f"${number}::{kind}[]" for number, (_, kind) in enumerate(columns, 1))
     return f"INSERT INTO {table} ({names}) SELECT {taken} FROM unnest({arrays}) AS new({names}) {then}"  # noqa: S608 - made of constants
 
@@ -63,6 +64,7 @@ def _replacing(columns: Sequence[tuple[str, str]]) -> str:
 INSERT_RECORDS = _insert("records", _RECORD, _replacing(_RECORD))
 INSERT_BODIES = _insert("bodies", _BODY, _replacing(_BODY))
 PUT_CHARGES = _insert("charges", _CHARGE, _replacing(_CHARGE))
+HOLD_CHARGES = _insert("charges", _HELD_CHARGE, _replacing(_HELD_CHARGE))
 ADD_CHARGES = _insert("charges", _CHARGE, "ON CONFLICT (id) DO NOTHING")
 EXPIRE = (
     "WITH old AS (SELECT id FROM records WHERE started_s < $1 ORDER BY started_s LIMIT $2 FOR UPDATE SKIP LOCKED),"
@@ -119,7 +121,7 @@ def charge_row(charge: Charge) -> Row:
         charge.expires_s,
         None if charge.key_id is None else text(charge.key_id),
         None if charge.team is None else text(charge.team),
-        TAG_MARK.join([text(tag) for tag in charge.tags]) if charge.tags else None,
+        MARK.join([text(tag).replace(MARK, " ") for tag in charge.tags]) if charge.tags else None,
         text(charge.model),
         charge.outcome,
         usage.source,
@@ -156,7 +158,8 @@ def spent_query(scope: str) -> str:
     """Return the query for what members of a scope used since a moment, its one parameter."""
     source, subject = "charges", _SUBJECT.get(scope, "''")
     if scope == "tag":
-        source, subject = "charges CROSS JOIN LATERAL (SELECT DISTINCT value FROM unnest(tags) AS all_tags(value)) AS t", "t.value"
+        each = "SELECT DISTINCT value FROM unnest(tags) AS every(value)"
+        source, subject = f"charges CROSS JOIN LATERAL ({each}) AS t", "t.value"
     condition = f"WHERE at_s >= $1 AND {subject} IS NOT NULL"
     return f"SELECT {subject}, {_USED} FROM {source} {condition} GROUP BY 1"  # noqa: S608 - made of constants
 
@@ -185,6 +188,20 @@ def report_query(query: SpendQuery) -> tuple[str, list[object]]:
         f" WHERE {' AND '.join(conditions)} GROUP BY {numbers} ORDER BY {numbers}"
     )
     return statement, values
+
+
+def report_line(row: Row, groups: int) -> SpendRow:
+    """Return one row of `report_query`."""
+    calls, inputs, outputs, cost, estimated, unpriced = row[max(1, groups) :]
+    return SpendRow(
+        group=tuple([str(value) for value in row[:groups]]),
+        calls=whole(calls),
+        input_tokens=whole(inputs),
+        output_tokens=whole(outputs),
+        cost_pico=whole(cost),
+        estimated=whole(estimated),
+        unpriced=whole(unpriced),
+    )
 
 
 def whole(value: object) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -51,6 +52,7 @@ class PostgresLedger:
         self._problem: str | None = None
         self._last_error: str | None = None
         self._task: asyncio.Task[None] | None = None
+        self.before_close: list[Callable[[], Awaitable[None]]] = []
         self._closing = False
         self._cleaned_at: float | None = None
         self._expire_before_s: float | None = None
@@ -108,6 +110,8 @@ class PostgresLedger:
             return
         self._closing = True
         self._queue.wake.set()
+        for close in self.before_close:
+            await close()
         if self._task is not None:
             try:
                 async with self._clock.timeout(CLOSE_S):

@@ -6,7 +6,7 @@ revision = "0003"
 down_revision = "0002"
 
 POSTGRES = (
-    "ALTER TABLE charges ADD COLUMN lines TEXT",
+    "ALTER TABLE charges ADD COLUMN lines TEXT[]",
     "CREATE INDEX charges_by_key ON charges (key_id, at_s) WHERE key_id IS NOT NULL",
     # rows that change with every request: room on each page keeps an update from touching the index
     """
