@@ -207,6 +207,37 @@ def ci_rule() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """A Redis server of this test process."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> str:
+    """The address of an empty Redis."""
+    with socket.create_connection(("127.0.0.1", shared_redis.port), timeout=5) as line:
+        line.sendall(b"FLUSHALL SYNC\r\n")
+        assert line.recv(100) == b"+OK\r\n"
+    return shared_redis.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis server of one test, to be stopped and started."""
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this test process, with one database in its newest form to copy from."""
     from prefrontal.ledger.migrations.runner import move_postgres  # a second to load, which most tests need not pay
