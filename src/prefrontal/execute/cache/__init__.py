@@ -1,0 +1,1 @@
+"""Answers kept to be given again, and calls shared by equal requests."""

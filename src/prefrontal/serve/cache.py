@@ -1,0 +1,81 @@
+"""The admin routes of the response cache: how it stands, one entry, and deleting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from prefrontal.app.caching import delete_entry, describe_entry, tenant_named
+from prefrontal.errors import InvalidRequest, InvariantBroken, NotFound
+from prefrontal.execute.cache.answers import ResponseCache
+
+if TYPE_CHECKING:
+    from prefrontal.serve.site import Site
+
+FILTERS = ("key", "team", "model")
+"""What the answers to delete can be narrowed by."""
+
+
+def cache_routes(site: Site) -> list[Route]:
+    """Return the routes below ``/v1/admin/cache``; `site` has let only admins in."""
+    pages = CachePages(site)
+    return [
+        Route("/v1/admin/cache", pages.state, methods=["GET"]),
+        Route("/v1/admin/cache", pages.clear, methods=["DELETE"]),
+        Route("/v1/admin/cache/{entry_id}", pages.entry, methods=["GET"]),
+        Route("/v1/admin/cache/{entry_id}", pages.delete, methods=["DELETE"]),
+    ]
+
+
+class CachePages:
+    """The handlers, one a route."""
+
+    def __init__(self, site: Site) -> None:
+        self._pf = site.pf
+
+    async def state(self, _request: Request) -> Response:
+        """How the cache of this process stands."""
+        caching = self._pf.machine.caching
+        state = await self._cache().state(in_flight=0 if caching is None else len(caching.sharing))
+        return _answer({"object": "cache", **msgspec.structs.asdict(state)})
+
+    async def clear(self, request: Request) -> Response:
+        """Delete answers: those of a key, a team or a model, or all."""
+        query = dict(request.query_params)
+        unknown = next((name for name in query if name not in FILTERS), None)
+        if unknown is not None:  # a filter that is not understood must not delete everything
+            raise InvalidRequest(f"There is no filter '{unknown}'.", param=unknown, hint=f"Known: {', '.join(FILTERS)}.")
+        tenant = tenant_named(key=await self._key_id(query.get("key")), team=query.get("team"))
+        deleted = await self._cache().clear(tenant=tenant, model=query.get("model"))
+        return _answer({"object": "cache", "deleted": deleted})
+
+    async def entry(self, request: Request) -> Response:
+        """What is known of one entry but its words."""
+        return _answer(await describe_entry(self._cache(), request.path_params["entry_id"], self._pf.clock))
+
+    async def delete(self, request: Request) -> Response:
+        """Delete one entry."""
+        return _answer(await delete_entry(self._cache(), request.path_params["entry_id"]))
+
+    async def _key_id(self, named: str | None) -> str | None:
+        """The id of a key by id or name; what is neither is taken for the id that records show of a configured key."""
+        if named is None:
+            return None
+        try:
+            return (await self._pf.money.key(named)).id
+        except NotFound:
+            return named
+
+    def _cache(self) -> ResponseCache:
+        cache = self._pf.machine.parts.cache
+        if cache is None:
+            raise InvariantBroken("The gateway was built without a response cache.")
+        return cache
+
+
+def _answer(value: Any) -> Response:
+    return Response(msgspec.json.encode(value, enc_hook=str), media_type="application/json")
