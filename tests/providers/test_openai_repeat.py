@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefrontal.chat.response import Chunk
+from prefrontal.providers.openai.client_stream import ChatStreamRenderer
 from prefrontal.providers.openai.repeat import MOST_MISSES, Repeat
 from prefrontal.providers.openai.stream import OpenAIStreamParser
 from prefrontal.providers.profile import Profile
@@ -39,6 +40,16 @@ def framed(body: str) -> bytes:
     return b"data: " + body.encode() + b"\n\n"
 
 
+def spread(chunks: list[Chunk]) -> list[Chunk]:
+    """Chunks whose texts came together as one each, without those that say nothing."""
+    found: list[Chunk] = []
+    for chunk in chunks:
+        assert not chunk.parts or chunk.text == "".join(chunk.parts)
+        alone = [Chunk(choice=chunk.choice, text=part) for part in chunk.parts] or [chunk]
+        found += [one for one in alone if one != Chunk(choice=one.choice)]
+    return found
+
+
 def run(pieces: list[bytes], *, repeat: bool, mode: str) -> list[Chunk]:
     parser = OpenAIStreamParser(Profile(title="Engine", wire="openai", provider="engine", think_tags="opened"))
     parser._mode = mode  # type: ignore[assignment]  # "unopened" would need a model that always thinks
@@ -47,7 +58,7 @@ def run(pieces: list[bytes], *, repeat: bool, mode: str) -> list[Chunk]:
         if not repeat:
             parser._repeat = Repeat()  # one that has learnt nothing
         found += parser.feed(piece)
-    return found + parser.feed(b"data: [DONE]\n\n") + parser.finish()
+    return spread(found + parser.feed(b"data: [DONE]\n\n") + parser.finish())
 
 
 @given(st.lists(events, max_size=12), st.sampled_from(["off", "opened", "unopened"]), st.lists(st.integers(0, 2000), max_size=6))
@@ -73,7 +84,9 @@ def test_events_like_the_one_before_are_taken() -> None:
     repeat = Repeat()
     repeat.learn(event({"content": "a"}), Chunk(text="a"))
     first = 'b "c" \\ \n é'
-    assert read(repeat, event({"content": first}), event({"content": ""})) == ([Chunk(text=first), Chunk(text="")], b"")
+    assert (spread(read(repeat, event({"content": first}), event({"content": ""}))[0]), b"") == ([Chunk(text=first)], b"")
+    both = Chunk(text=first + "d", parts=(first, "d"))
+    assert read(repeat, event({"content": first}), event({"content": "d"})) == ([both], b"")
     other = event({"content": "c"}, "stop")
     assert read(repeat, event({"content": "b"}), other) == ([Chunk(text="b")], framed(other))
 
@@ -121,3 +134,16 @@ def test_a_stream_without_repetition_is_not_tried_forever() -> None:
     for number in range(MOST_MISSES + 3):
         repeat.learn(event({"content": "a"}, created=number), Chunk(text="a"))
     assert not repeat.known
+
+
+@given(st.lists(texts.filter(bool), min_size=2, max_size=8), st.booleans(), st.booleans())
+def test_deltas_that_came_together_are_passed_on_one_by_one(parts: list[str], usage: bool, begun: bool) -> None:
+    """What several deltas in one chunk look like to a client is what each by itself would."""
+    together, alone = [ChatStreamRenderer(id="x", model="m", created_s=1, include_usage=usage) for _ in range(2)]
+    several = Chunk(text="".join(parts), parts=tuple(parts))
+    if begun:
+        assert together.render(Chunk(text="a")) == alone.render(Chunk(text="a"))
+        assert together.render(several) == b"".join([alone.render(Chunk(text=part)) for part in parts])
+    else:
+        first = json.loads(together.render(several).removeprefix(b"data: "))
+        assert first["choices"][0]["delta"] == {"role": "assistant", "content": "".join(parts)}

@@ -69,8 +69,9 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A piece of a streamed answer. Exactly the fields that are set have news.
 
-    `text`, `reasoning` and `refusal` are deltas. `signature` / `redacted` complete the reasoning block being streamed, and
-    `provider` is who must get them back.
+    `text`, `reasoning` and `refusal` are deltas. `parts`: several deltas of nothing but text that came at once, for renderers
+    that pass them on one by one; `text` is them joined, so everybody else may overlook them. `signature` / `redacted` complete
+    the reasoning block being streamed, and `provider` is who must get them back.
     `usage` is cumulative: the last one wins. `logprobs` and `extra` are passed through verbatim. `error` never appears
     here: a broken stream raises.
     """
@@ -78,6 +79,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     choice: int = 0
     role: str | None = None
     text: str = ""
+    parts: tuple[str, ...] = ()
     reasoning: str = ""
     refusal: str = ""
     signature: str | None = None

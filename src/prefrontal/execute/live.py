@@ -95,7 +95,7 @@ class LiveStream:
             if chunk.finish_reason is not None:
                 entry.finish_reason = chunk.finish_reason
             if chunk.has_token:
-                entry.chunks += 1
+                entry.chunks += len(chunk.parts) or 1
                 if entry.first_token_ms is None:
                     entry.first_token_ms = self.journal.elapsed_ms()
                 if not self.shown:

@@ -43,6 +43,8 @@ class ChatStreamRenderer:
 
     def render(self, chunk: Chunk) -> bytes:
         """Return the bytes of a chunk; empty for one that has only usage, which `finish` sends."""
+        if chunk.parts and chunk.choice in self._open:
+            return self._release() + self._several(chunk.choice, chunk.parts)
         choice = self._choice(chunk)
         extra = self._extra(chunk.extra) if chunk.extra else b""
         if choice is None and not extra:
@@ -76,6 +78,12 @@ class ChatStreamRenderer:
         event, tail = self._held
         self._held = None
         return event + tail
+
+    def _several(self, index: int, parts: tuple[str, ...]) -> bytes:
+        """Return deltas that came together as an event each."""
+        begin = self._head + b',"choices":[{"index":%d,"delta":{"content":' % index
+        end = b'},"logprobs":null,"finish_reason":null}]' + self._tail
+        return begin + (end + begin).join([_ENCODE(part) for part in parts]) + end
 
     def _extra(self, extra: dict[str, Any]) -> bytes:
         self._usage_extra = extra.get("usage") or self._usage_extra

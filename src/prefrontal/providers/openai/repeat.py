@@ -13,6 +13,7 @@ MOST_MISSES = 8
 
 _CONTENT = re.compile(rb'"content":\s*"((?:[^"\\]|\\.)*)"')
 _TEXT = msgspec.json.Decoder(str)
+_TEXTS = msgspec.json.Decoder(list[str])
 
 
 class Repeat:
@@ -23,12 +24,13 @@ class Repeat:
     was read since changes the meaning of an event.
     """
 
-    __slots__ = ("_after", "_before", "_choice", "_misses", "known")
+    __slots__ = ("_after", "_before", "_between", "_choice", "_misses", "known")
 
     def __init__(self) -> None:
         self.known = False
         self._before = b""
         self._after = b""
+        self._between = b""
         self._choice = 0
         self._misses = 0
 
@@ -38,22 +40,25 @@ class Repeat:
         return self._misses <= MOST_MISSES
 
     def read(self, data: bytes, chunks: list[Chunk]) -> bytes:
-        """Add the chunks of the events at the start of `data` that fit the frame; return the rest, to be read in full."""
+        """Add the chunk of the events at the start of `data` that fit the frame; return the rest, to be read in full."""
         before, after = self._before, self._after
-        at = 0
-        while data.startswith(before, at):
-            begin = at + len(before)
-            end = data.find(after, begin)
-            if end < 0:
-                break
-            try:
-                text = _TEXT.decode(data[begin - 1 : end + 1])  # the frame has the quotation marks
-            except ValueError:
-                break
+        if not data.startswith(before):
+            return data
+        texts = data[len(before) :].split(self._between)
+        last, found, rest = texts.pop().partition(after)
+        if found:
+            texts.append(last)
+        else:  # cut short, or an event of another frame
+            rest = before + last
+        parts, fit = _decoded(texts)
+        if fit < len(texts):
+            tail = after + rest if found else self._between + last
+            rest = before + self._between.join(texts[fit:]) + tail
+        if parts:
             self._misses = 0
-            chunks.append(Chunk(choice=self._choice, text=text))
-            at = end + len(after)
-        return data[at:]
+            several = tuple([part for part in parts if part]) if len(parts) > 1 else ()
+            chunks.append(Chunk(choice=self._choice, text="".join(parts), parts=several))
+        return rest
 
     def forget(self) -> None:
         """Read the next event in full."""
@@ -71,4 +76,25 @@ class Repeat:
             return
         if _TEXT.decode(event[found.start(1) - 1 : found.end(1) + 1]) == chunk.text:
             self._before, self._after, self._choice = event[: found.start(1)], event[found.end(1) :], chunk.choice
+            self._between = self._after + self._before
             self.known = True
+
+
+def _decoded(texts: list[bytes]) -> tuple[list[str], int]:
+    """Return the texts up to the first that is no JSON string, and how many those are.
+
+    Without a quotation mark or a backslash in any of them they are read in one go: nothing can then end a string early.
+    """
+    together = b'["%b"]' % b'","'.join(texts)
+    if texts and b"\\" not in together and together.count(b'"') == 2 * len(texts):
+        try:
+            return _TEXTS.decode(together), len(texts)
+        except ValueError:
+            pass  # one by one, to find which
+    parts: list[str] = []
+    for text in texts:
+        try:
+            parts.append(_TEXT.decode(b'"%b"' % text))
+        except ValueError:
+            break
+    return parts, len(parts)
