@@ -328,7 +328,7 @@ def chat_request(request: ResponsesRequest, history: tuple[Message, ...] = ()) -
     if choice is not None and choice.extra is not None and choice.mode != "tool":
         allowed = choice.extra.get("tools") if choice.extra.get("type") == "allowed_tools" else None
         if isinstance(allowed, list):
-        names = {name for tool in allowed if isinstance(tool, dict) and isinstance(name := tool.get("name"), str)}
+            names = {name for tool in allowed if isinstance(tool, dict) and isinstance(name := tool.get("name"), str)}
             tools = tuple([tool for tool in tools if tool.name in names])
         else:
             extra["tool_choice"] = choice.extra
