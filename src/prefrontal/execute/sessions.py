@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from hashlib import blake2b
 
 from prefrontal.plan.inputs import Stay
@@ -42,6 +42,42 @@ class Sessions:
         self._entries.move_to_end(name)
         if len(self._entries) > self._max:
             self._entries.popitem(last=False)
+
+
+class SharedSessions(Sessions):
+    """Sessions that other gateways know too. What is noted here waits to be told, under a digest: no caller's word leaves."""
+
+    def __init__(self, *, max_sessions: int = MAX_SESSIONS) -> None:
+        super().__init__(max_sessions=max_sessions)
+        self._outbox: deque[tuple[str, str, int]] = deque(maxlen=max_sessions)
+
+    def find(self, session: str, now: float, ttl_s: float) -> Stay | None:
+        """See `Sessions.find`."""
+        return super().find(_digest(session), now, ttl_s)
+
+    def note(self, session: str, model: str, tokens: int, now: float) -> None:
+        """See `Sessions.note`."""
+        name = _digest(session)
+        super().note(name, model, tokens, now)
+        self._outbox.append((name, model, tokens))
+
+    def learn(self, name: str, model: str, tokens: int, at: float) -> None:
+        """Take in what another gateway noted at monotonic time `at`, under the digest it told."""
+        known = self._entries.get(name)
+        if known is None or known[2] < at:
+            super().note(name, model, tokens, at)
+
+    def take(self, most: int) -> list[tuple[str, str, int]]:
+        """Return what is to be told, the oldest first, and forget that it is."""
+        return [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
+
+    def put_back(self, untold: list[tuple[str, str, int]]) -> None:
+        """What was taken could not be told."""
+        self._outbox.extendleft(reversed(untold[: (self._outbox.maxlen or 0) - len(self._outbox)]))
+
+
+def _digest(session: str) -> str:
+    return blake2b(session.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def _name(session: str) -> str:

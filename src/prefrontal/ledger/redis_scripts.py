@@ -172,3 +172,83 @@ return 1
 )
 """Counts, once, what was let through while the server could not be asked. KEYS: a name for this delivery, which is remembered
 longer than any window, then one a count. ARGV for each: window in s, age in slots, amount."""
+
+BREAKERS = Script(
+    _TIME
+    + """
+local me, tick_ms, lock_ms, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+
+local function read(name)
+  local value = redis.call('HGET', KEYS[1], name)
+  return value and cjson.decode(value)
+end
+local function write(name, entry) redis.call('HSET', KEYS[1], name, cjson.encode(entry)) end
+
+for index = 1, count do
+  local at = 5 + (index - 1) * 4
+  local name, change, rest_ms, pause_ms = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  if change == 'open' then
+    local known = read(name)
+    local ends, pause = now_ms + rest_ms, pause_ms
+    if known and known.open and known.holder ~= me then
+      ends, pause = math.max(ends, known.ends), math.max(pause, known.pause)
+    end
+    write(name, {open = true, ends = ends, pause = pause})
+  else
+    write(name, {open = false, ends = now_ms})
+  end
+end
+
+local wanted = {}
+for index = 5 + count * 4, #ARGV, 2 do wanted[ARGV[index]] = ARGV[index + 1] end
+
+local found = {}
+local all = redis.call('HGETALL', KEYS[1])
+for index = 1, #all, 2 do
+  local name, entry = all[index], cjson.decode(all[index + 1])
+  if now_ms - entry.ends > (entry.open and 600000 or 60000) then
+    redis.call('HDEL', KEYS[1], name)
+  elseif not entry.open then
+    found[#found + 1] = {name, 0, 0, 0, 0}
+  else
+    local locked = entry.holder and entry.locked > now_ms
+    local want = wanted[name]
+    local mine = locked and entry.holder == me
+    if want and entry.ends - now_ms <= 2 * tick_ms then
+      if mine and want == 'trying' then
+        entry.locked = now_ms + lock_ms
+        write(name, entry)
+      elseif not locked and (entry.holder ~= me or now_ms - entry.locked > 3 * tick_ms) then
+        mine, entry.holder, entry.locked = true, me, math.max(entry.ends, now_ms) + lock_ms
+        write(name, entry)
+      end
+    end
+    local hold_ms = entry.ends - now_ms
+    if not mine and entry.holder and entry.locked > now_ms then hold_ms = math.max(hold_ms, entry.locked - now_ms) end
+    found[#found + 1] = {name, 1, math.max(0, math.floor(hold_ms)), math.floor(entry.pause), mine and 1 or 0}
+  end
+end
+if #all > 0 then redis.call('PEXPIRE', KEYS[1], 3600000) end
+return found
+"""
+)
+"""Takes in what has opened and closed here, and gives out who may try what rests. KEYS: one hash. ARGV: this replica, the pause
+between two calls and the life of a permission to try in ms, the number of changes, for each its name, ``open`` or ``close``, the
+ms it rests still and the pause in all; then name and ``waiting`` or ``trying`` of all that are open here.
+
+Returns for each: name, 1 while it rests, ms it must be left alone here, the pause in ms, 1 when this replica may try it.
+"""
+
+SESSIONS = Script(
+    _TIME
+    + """
+local me, after, most, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+for index = 5, #ARGV, 3 do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', keep, '*', 'r', me, 's', ARGV[index], 'm', ARGV[index + 1], 't', ARGV[index + 2])
+end
+if #ARGV >= 5 then redis.call('PEXPIRE', KEYS[1], 86400000) end
+local read = redis.call('XREAD', 'COUNT', most, 'STREAMS', KEYS[1], after)
+return {int(now_ms), read and read[1][2] or {}}
+"""
+)
+"""Adds who answered which conversation to a stream, and returns the server's time in ms with what was added behind an entry."""
