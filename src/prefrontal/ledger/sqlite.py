@@ -22,6 +22,7 @@ from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import Overloaded, StoreError
 from prefrontal.ledger.schema import migrate
 from prefrontal.ledger.store import LedgerStatus, RecordFilter
+from prefrontal.ledger.turns import Turns
 from prefrontal.ledger.writer import Done, Op, Writer
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
 
 
 class SqliteLedger:
-    """Request records in one SQLite file. One process writes it; others may read it at any time, also through this class."""
+    """Request records in one SQLite file. Others may read it at any time, also by this class, and write it (`take_turns`)."""
 
     def __init__(
         self,
@@ -107,6 +108,10 @@ class SqliteLedger:
             ) from error
         self._writer.start()
         return self
+
+    def take_turns(self) -> None:
+        """Other processes write this database too: wait for each other in order."""
+        self._writer.turns = self._writer.turns or Turns(self._path)
 
     def admit(self) -> None:
         """See `Ledger.admit`."""

@@ -31,6 +31,7 @@ class SqliteSharedVault(SqliteVault):
     def __init__(self, ledger: SqliteLedger, *, clock: Clock) -> None:
         super().__init__(ledger, clock=clock)
         self._leases: set[str] = set()
+        ledger.take_turns()
 
     # -- books -------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ import msgspec
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.ledger.charges import ADD_CHARGE, charge_rows
 from prefrontal.ledger.rows import INSERT_BODY, INSERT_RECORD, Row, encode_content, to_rows
+from prefrontal.ledger.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +86,7 @@ class Writer:
         self.content_dropped = 0
         self.problem: str | None = None
         self.last_error: str | None = None
+        self.turns: Turns | None = None  # set where other processes write too
         self._connect = connect
         self._free_bytes = free_bytes
         self._oldest_s = oldest_s
@@ -213,6 +216,8 @@ class Writer:
                 _close(connection)
                 connection = None
         _close(connection)
+        if self.turns is not None:
+            self.turns.close()
         with self._wake:
             self._ended = True
             waiters = [*[done for _, done in self._waiters], *self._ops_writing_done, *self._ops_done]
@@ -266,13 +271,15 @@ class Writer:
         if group or self._ops_writing:
             if group and not self._rows:
                 self._rows = [to_rows(record, content, self._encoder) for _, record, content in group.values()]
-            connection.execute("BEGIN IMMEDIATE")
-            _perform(connection, self._ops_writing)
-            connection.executemany(INSERT_RECORD, [row for row, _ in self._rows])
-            connection.executemany(INSERT_BODY, [body for _, body in self._rows])
-            # an attempt under a budget was settled before its record came: that charge stands
-            connection.executemany(ADD_CHARGE, [row for waiting in group.values() for row in charge_rows(waiting.record)])
-            connection.execute("COMMIT")
+            charges = [row for waiting in group.values() for row in charge_rows(waiting.record)]
+            with nullcontext() if self.turns is None else self.turns.taken():
+                connection.execute("BEGIN IMMEDIATE")
+                _perform(connection, self._ops_writing)
+                connection.executemany(INSERT_RECORD, [row for row, _ in self._rows])
+                connection.executemany(INSERT_BODY, [body for _, body in self._rows])
+                # an attempt under a budget was settled before its record came: that charge stands
+                connection.executemany(ADD_CHARGE, charges)
+                connection.execute("COMMIT")
         with self._wake:
             self.written += len(group)
             self.queued -= len(group)
