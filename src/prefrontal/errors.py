@@ -21,6 +21,7 @@
     ├─ ProviderError             502  provider   model, provider, upstream status and request id
     │  ├─ ProviderRejected       400             the upstream called the request wrong
     │  ├─ ProviderAuthFailed     502             our key for the upstream is bad; the caller's is fine
+    │  ├─ CredentialsExhausted   503             every key we have for the upstream rests; the caller's is fine
     │  ├─ ProviderQuotaExhausted 429             the upstream account is empty: never retried
     │  ├─ ProviderRateLimited    429             retry_after_s
     │  ├─ ProviderLoading        503             the engine is loading the model
@@ -29,7 +30,8 @@
     │  ├─ ProviderTimeout        504             stage: connect | first_byte | between | total
     │  ├─ ProviderCut            502             the connection ended inside the answer
     │  ├─ ProviderMisbehaved     502             unparsable answer
-    │  └─ ThinkingAteCap         502             finish_reason=length and no content
+    │  ├─ ThinkingAteCap         502             finish_reason=length and no content
+    │  └─ StructuredOutputInvalid 502            the answer is not in the form that was asked for, also after repair
     ├─ AllAttemptsFailed         –               takes status and type of the last attempt
     └─ InvariantBroken           500  gateway    our bug
 
@@ -289,6 +291,13 @@ class ProviderAuthFailed(ProviderError):
     retryable = False
 
 
+class CredentialsExhausted(ProviderError):
+    """Every key or deployment of the model rests, refused or rate-limited; ``retry_after_s`` when the first one is back."""
+
+    code = "upstream_credentials_exhausted"
+    status = 503
+
+
 class ProviderQuotaExhausted(ProviderError):
     """The upstream account has no credit left; trying again does not help."""
 
@@ -351,6 +360,16 @@ class ThinkingAteCap(ProviderError):
     """The model spent its whole output cap on thinking: finish_reason=length and no content."""
 
     code = "thinking_ate_cap"
+
+
+class StructuredOutputInvalid(ProviderError):
+    """The answer is not in the form that was asked for, and could not be repaired.
+
+    ``details``: ``findings``, ``answer`` (the text as the model gave it: for the caller, never for records or logs), ``repairs``.
+    """
+
+    code = "structured_output_invalid"
+    retryable = False
 
 
 class AllAttemptsFailed(PrefrontalError):

@@ -46,7 +46,8 @@ async def test_beyond_the_queue_a_caller_is_told_when_to_come_back() -> None:
     with pytest.raises(LimitExceeded, match="'m' is busy: 1 requests run and 1 wait") as caught:
         await slots.take(retry_after_s=4.0)
     assert caught.value.retry_after_s == 4.0
-    assert caught.value.details == {"dimension": "concurrency", "limit": 1, "queue": 1, "scope": "m"}
+    bounds = {"dimension": "concurrency", "limit": 1, "queue": 1, "scope": "m"}
+    assert caught.value.details == {**bounds, "shed": "full", "priority": "normal"}
     slots.release()
     await waiting
 

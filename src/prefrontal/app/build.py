@@ -284,6 +284,7 @@ class Builder:
                 timezone=machine_zone(self.env),
                 door=Door(holder.current.config.limits, self.clock),
                 treasury=money.treasury,
+                judge=open_judge(),
                 cache=open_cache(holder, self.closers, env=self.env, home=self.home, clock=self.clock),
             )
         )

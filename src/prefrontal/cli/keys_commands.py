@@ -63,6 +63,9 @@ def create(
     data_class: Annotated[
         str | None, typer.Option(metavar="NAME", help="What kind of data its requests are: a class of egress.by_data_class.")
     ] = None,
+    priority: Annotated[
+        options.Priority, typer.Option(metavar="low|normal|high", help="The most its requests may matter when room is short.")
+    ] = options.Priority.normal,
     url: AdminUrl = None,
     config: options.Config = None,
     as_json: options.Json = False,
@@ -80,6 +83,7 @@ def create(
         "channel": channel,
         "store_content": not no_content,
         "data_class": data_class,
+        "priority": priority.value,
         "expires_s": moment_of(expires, "--expires"),
     }
     if budget_usd is not None or budget_tokens is not None:

@@ -55,6 +55,14 @@ class LogFormat(StrEnum):
     json = "json"
 
 
+class Priority(StrEnum):
+    """Who is refused first when there is more work than room."""
+
+    low = "low"
+    normal = "normal"
+    high = "high"
+
+
 class BudgetWindow(StrEnum):
     """Windows of budgets."""
 

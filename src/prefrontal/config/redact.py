@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.config.schema import Config
+from prefrontal.config.schema import Config, DeploymentEntry, ModelEntry
 
 REDACTED = "[redacted]"
 _SECRET_WORDS = ("key", "token", "secret", "password", "authorization", "cookie", "credential")
@@ -102,8 +102,11 @@ def secrets_of(config: Config) -> tuple[str, ...]:
     """
     found = [*config.server.api_keys, *config.server.admin_keys]
     for entry in config.models.values():
-        found += [entry.key or "", *_named_secrets(entry.extra_body or {})]
-        found += [value for name, value in entry.headers.items() if name.lower() not in _PUBLIC_HEADERS]
+        found += [*_named_secrets(entry.extra_body or {})]
+        places: tuple[ModelEntry | DeploymentEntry, ...] = (entry, *entry.deployments)
+        for one in places:
+            found += [one.key or "", *one.keys]
+            found += [value for name, value in one.headers.items() if name.lower() not in _PUBLIC_HEADERS]
     found += config.telemetry.headers.values()
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
@@ -156,10 +159,13 @@ def is_secret(path: tuple[str | int, ...]) -> bool:
         return True
     if len(path) < 3 or path[0] != "models":
         return False
-    if path[2] == "key":
+    own = path[4:] if path[2] == "deployments" else path[2:]
+    if not own:
+        return False
+    if own[0] in ("key", "keys"):
         return True
-    if path[2] == "headers":
-        return len(path) > 3  # a gateway in between may call its key whatever it likes
+    if own[0] == "headers":
+        return len(own) > 1  # a gateway in between may call its key whatever it likes
     return path[2] == "extra_body" and any(names_secret(part) for part in path[3:] if isinstance(part, str))
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from prefrontal.config.cards import Sources, build_card, missing_key
+from prefrontal.config.cards import Sources, missing_key
 from prefrontal.config.check import pull_hint
+from prefrontal.config.deployments import build_model
 from prefrontal.config.load import config_hash
 from prefrontal.config.problems import nearest
 from prefrontal.config.schema import Config
@@ -119,7 +120,7 @@ def build_registry(
     cards: dict[str, ModelCard] = {}
     notes: list[Note] = []
     for name, entry in config.models.items():
-        card = build_card(name, entry, sources, found=(probed or {}).get(name))
+        card = build_model(name, entry, sources, found=(probed or {}).get(name))
         said = missing_key(entry, card, sources.profiles[card.profile])
         file = (missing or {}).get(name)
         if file is not None and card.enabled:
@@ -142,7 +143,7 @@ def build_registry(
 
 
 def _add_discovered(cards: dict[str, ModelCard], notes: list[Note], discovered: Iterable[ModelCard]) -> None:
-    known = {_place(card) for card in cards.values()}
+    known = {_place(one) for card in cards.values() for one in (card, *card.deployments)}
     for card in discovered:
         if _place(card) in known:
             continue

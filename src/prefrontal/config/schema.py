@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_cache import Cache
-from prefrontal.config.schema_egress import Egress, EgressRule, Fetch
 from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
+from prefrontal.config.schema_egress import Egress, EgressRule, Fetch
 from prefrontal.config.schema_models import (
     DecisionRouteEntry,
     EffortEntry,
@@ -50,6 +50,7 @@ from prefrontal.config.schema_service import (
     Timeouts,
 )
 from prefrontal.config.schema_structured import StructuredOutput
+from prefrontal.config.schema_store import Store
 from prefrontal.config.schema_telemetry import Telemetry
 
 __all__ = [
@@ -87,8 +88,9 @@ __all__ = [
     "Retries",
     "Routing",
     "Server",
-    "StructuredOutput",
     "Shedding",
+    "StructuredOutput",
+    "Store",
     "TaskRoute",
     "Telemetry",
     "Timeouts",
@@ -122,6 +124,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cache: Annotated[Cache, Meta(description="Giving the same answer to the same request.")] = Cache()
     decisions: Annotated[Decisions, Meta(description="Typed decisions.")] = Decisions()
     records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
+    store: Annotated[Store, Meta(description="Postgres, for several gateways that act as one.")] = Store()
     engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
     discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()
     logging: Annotated[Logging, Meta(description="What is written to stderr.")] = Logging()

@@ -8,7 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Count0, Layers, NotNegative, Positive, Share, Slots
+from prefrontal.config.schema_resilience import DeploymentEntry, HedgeEntry, TlsEntry
+from prefrontal.contracts.decision import DecisionDialect
 from prefrontal.contracts.effort import Level
+from prefrontal.contracts.resilience import Balance
 
 Usd = NotNegative | None  # per million tokens; 0 is free, None is unknown
 
@@ -64,14 +67,19 @@ class EffortEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = None
 
 
-class TlsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the certificate of one endpoint is checked."""
+class DecisionRouteEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The route by which an engine answers typed decisions itself."""
 
-    verify: Annotated[bool, Meta(description="False accepts any certificate: for a test bench only.")] = True
-    ca_file: Annotated[
-        str | None,
-        Meta(description="PEM file with the authorities to trust instead of the system's, for self-signed endpoints."),
+    dialect: Annotated[
+        DecisionDialect | None,
+        Meta(description="Which of the dialects it speaks; they share paths, so nothing is guessed. Null: it has no such route."),
+    ]
+    path: Annotated[
+        str | None, Meta(description="Where it lies below the endpoint; left out: `/systemone` or `/decisions`, by the dialect.")
     ] = None
+    joint: Annotated[
+        bool, Meta(description="Its prompt holds all questions of a request, so that answers depend on each other.")
+    ] = False
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -88,6 +96,21 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     key: Annotated[
         str | None,
         Meta(description="The provider's secret, as `${NAME}` of an environment variable; left out: the profile's variables."),
+    ] = None
+    keys: Annotated[
+        tuple[str, ...],
+        Meta(description="Several secrets of the provider instead of one `key`: each is balanced, and rested by itself."),
+    ] = ()
+    deployments: Annotated[
+        tuple[DeploymentEntry, ...],
+        Meta(description="Several places that serve this one model; left out: `endpoint` and `key` are the only one."),
+    ] = ()
+    balance: Annotated[
+        Balance,
+        Meta(description="Which deployment is asked: the one with the least work, the least expected wait, or by weight alone."),
+    ] = "least_outstanding"
+    hedge: Annotated[
+        HedgeEntry | None, Meta(description="A second attempt beside a slow first one; left out: none (a channel may ask).")
     ] = None
     model: Annotated[str | None, Meta(description="The name the engine knows it by; left out: the entry's own name.")] = None
     path: Annotated[
@@ -137,6 +160,14 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tls: Annotated[
         TlsEntry | None,
         Meta(description="How the endpoint's certificate is checked; left out: the system's authorities."),
+    ] = None
+    decisions: Annotated[
+        DecisionRouteEntry | None,
+        Meta(description="Its own route for typed decisions; left out: what its profile says."),
+    ] = None
+    cache: Annotated[
+        bool | None,
+        Meta(description="Whether requests to it use the response cache; false: never; left out: as they and `cache.mode` say."),
     ] = None
     extra_body: Annotated[dict[str, Any] | None, Meta(description="Fields added to every request body as they are.")] = None
     licence: Annotated[str | None, Meta(description="The weights' licence, shown in `/v1/models`.")] = None

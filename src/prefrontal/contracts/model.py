@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from prefrontal.contracts.decision import DecisionDialect
+from prefrontal.contracts.resilience import Balance, Hedge
+
 Origin = Literal["config", "engine", "facts", "discovered", "assumed"]
 
 
@@ -50,6 +53,18 @@ class ThinkingRange(msgspec.Struct, frozen=True, kw_only=True):
     always_on: bool = False
 
 
+class DecisionWire(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model's own route for typed decisions is spoken.
+
+    dialect None: it has none. path: below the base URL; None: the dialect's usual one. joint: its prompt holds all questions of a
+    request, so an answer depends on the others asked with it.
+    """
+
+    dialect: DecisionDialect | None = None
+    path: str | None = None
+    joint: bool = False
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """One model that can be called.
 
@@ -59,6 +74,9 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: thinking, tools, vision, audio, files, structured_output, embedding, chat, and any other name.
     context_tokens: window; max_output_tokens: hard cap of one answer. latency_ms: declared typical first-token latency.
     self_hosted: no money changes hands. priority: higher is preferred among equals. enabled: False hides it from `auto`.
+    deployments: the places that serve it, where there are several: cards of the same id, each with its own address, key, `weight`
+    and name in `deployment`; the model's own card then has the first one's. balance, hedge: how they are chosen and doubled.
+    cache: whether its answers are cached (None: nobody says). decisions: its route for typed decisions (None: nobody says).
     """
 
     id: str
@@ -98,6 +116,18 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     tls_ca_file: str | None = None
     timeout_s: float | None = None
     extra_body: dict[str, Any] | None = None
+    deployment: str | None = None
+    deployments: tuple[ModelCard, ...] = ()
+    weight: float = 1.0
+    cache: bool | None = None
+    decisions: DecisionWire | None = None
+    balance: Balance = "least_outstanding"
+    hedge: Hedge | None = None
+
+    @property
+    def place(self) -> str:
+        """What tells this deployment from every other of every model; a model's id where it has only one."""
+        return self.id if self.deployment is None else f"{self.id}#{self.deployment}"
 
     def __repr__(self) -> str:
         """Show the card without its secrets: they must not reach a log or a test report by accident."""

@@ -6,7 +6,7 @@ from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.clock import Clock
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.model import ModelCard
-from prefrontal.contracts.record import Attempt
+from prefrontal.contracts.record import Attempt, Outcome
 from prefrontal.contracts.wire import Dropped, WireRequest
 from prefrontal.errors import PrefrontalError, ProviderError
 from prefrontal.execute.retry import RetryClass
@@ -15,8 +15,11 @@ from prefrontal.execute.retry import RetryClass
 class Entry:
     """One attempt being written; times are milliseconds from the request's arrival."""
 
-    def __init__(self, card: ModelCard, started_ms: float) -> None:
+    def __init__(self, card: ModelCard, started_ms: float, number: int = 0) -> None:
         self.card = card
+        self.number = number
+        self.hedge = False
+        self.lost = False
         self.started_ms = started_ms
         self.ended_ms = started_ms
         self.first_token_ms: float | None = None
@@ -25,6 +28,8 @@ class Entry:
         self.dropped: tuple[Dropped, ...] = ()
         self.outcome = "open"
         self.mark: str | None = None
+        self.reason: str | None = None
+        self.method: str | None = None
         self.error: PrefrontalError | None = None
         self.retry: RetryClass | None = None
         self.finish_reason: str | None = None
@@ -47,11 +52,15 @@ class Entry:
         return Attempt(
             model=self.card.id,
             provider=self.card.provider or self.card.profile,
+            deployment=self.card.deployment,
+            reason=self.reason,
+            form_method=self.method,
+            hedge=self.hedge,
             started_ms=round(self.started_ms, 3),
             first_token_ms=None if self.first_token_ms is None else round(self.first_token_ms, 3),
             ended_ms=round(self.ended_ms, 3),
             queued_ms=round(self.queued_ms, 3),
-            outcome="ok" if self.outcome == "ok" else "cancelled" if self.outcome == "cancelled" else "error",
+            outcome=_outcome(self),
             error_code=error.code if error else self.mark,
             error=error.message if error else None,
             upstream_status=upstream.upstream_status if upstream else None,
@@ -66,6 +75,12 @@ class Entry:
             cost_usd=self.cost_usd,
             dropped=self.dropped,
         )
+
+
+def _outcome(entry: Entry) -> Outcome:
+    if entry.lost and entry.error is None:
+        return "hedge_lost"
+    return "ok" if entry.outcome == "ok" else "cancelled" if entry.outcome == "cancelled" else "error"
 
 
 class Journal:
@@ -83,9 +98,33 @@ class Journal:
 
     def begin(self, card: ModelCard) -> Entry:
         """Open an entry for an attempt that starts now."""
-        entry = Entry(card, self.elapsed_ms())
+        entry = Entry(card, self.elapsed_ms(), len(self.entries))
         self.entries.append(entry)
         return entry
+
+    def of(self, error: PrefrontalError) -> Entry | None:
+        """Return the attempt that ended with this error."""
+        return next((entry for entry in reversed(self.entries) if entry.error is error), None)
+
+    def refuse(self, card: ModelCard, error: PrefrontalError) -> None:
+        """Note an attempt that ended before it began."""
+        entry = self.begin(card)
+        entry.error, entry.outcome = error, "error"
+
+    def classified(self, error: PrefrontalError, retry: RetryClass) -> None:
+        """Note what the failure of an attempt meant."""
+        for entry in reversed(self.entries):
+            if entry.error is error:
+                entry.retry = retry
+                return
+
+    def branch(self) -> Branch:
+        """Return a journal for one of two attempts that run beside each other: it writes here, and counts its own waiting."""
+        return Branch(self)
+
+    def last(self) -> Entry | None:
+        """Return the latest attempt that was not given up for another one."""
+        return next((entry for entry in reversed(self.entries) if not entry.lost), None)
 
     def attempts(self) -> tuple[Attempt, ...]:
         """Return all attempts, frozen."""
@@ -111,3 +150,19 @@ class Journal:
                 return None
             total += entry.cost_usd
         return total
+
+
+class Branch(Journal):
+    """The journal of one of several attempts at the same time."""
+
+    def __init__(self, trunk: Journal) -> None:
+        super().__init__(trunk.clock, trunk.arrived)
+        self.entries = trunk.entries
+        self.own: list[Entry] = []
+        self.started = trunk.clock.monotonic()
+
+    def begin(self, card: ModelCard) -> Entry:
+        """Open an entry for an attempt that starts now, in the order of all attempts."""
+        entry = super().begin(card)
+        self.own.append(entry)
+        return entry

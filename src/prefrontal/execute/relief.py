@@ -76,7 +76,7 @@ class Relief:
 
     def _taught(self, card: ModelCard) -> ModelCard:
         """Return the card with what earlier refusals taught."""
-        state = self._runtime.find(card.id)
+        state = self._runtime.find(card.place)
         if state is None or (state.effort_levels is None and state.effort_overrides is None):
             return card
         return msgspec.structs.replace(

@@ -108,6 +108,17 @@ def _classify_provider(error: ProviderError) -> RetryClass:
     return RetryClass(kind="transient", after_s=error.retry_after_s, counts=counts)
 
 
+def other_place(error: PrefrontalError, place: str) -> bool:
+    """Return whether another deployment of the same model may do better than the one called `place`.
+
+    It may after whatever is wrong with a place (its connection, capacity, key, rate); not after what is wrong with the request,
+    and not after a limit of ours that holds for all places together.
+    """
+    if isinstance(error, LimitExceeded):
+        return error.details.get("scope") == place
+    return isinstance(error, ProviderError) and not isinstance(error, ThinkingAteCap | ProviderRejected)
+
+
 def backoff_s(attempt: int, *, base_s: float, max_s: float, chance: float, after_s: float | None = None) -> float | None:
     """Return seconds to wait before retry number `attempt` (1 is the first); None when the server asks for too long a wait.
 

@@ -16,6 +16,7 @@ from prefrontal.execute.runtime import ModelState, Runtime
 from prefrontal.ledger.purse import Purse
 from prefrontal.ledger.reservation import Reservation
 from prefrontal.plan.cost import cost_usd
+from prefrontal.plan.parking import parked_by
 from prefrontal.plan.reserve import reserved
 from prefrontal.plan.tokens import estimate_length, estimate_request
 
@@ -63,6 +64,7 @@ class Desk:
         """
         state = self._runtime.state(card)
         ticket = Ticket(call, state, journal.begin(card), journal)
+        ticket.entry.reason = call.reason
         self._check_breaker(ticket, card)
         if not state.slots.try_take():
             await self._queue(ticket)
@@ -138,12 +140,12 @@ class Desk:
             card,
             self._clock.now(),
             default_cap=call.default_cap,
-            embedding=call.embeddings is not None,
+            embedding=call.embeddings is not None or call.exchange is not None,
             calibration=ticket.state.calibration,
         )
         times = call.limits.timeouts
         longest_s = max(card.timeout_s or 0.0, times.total_s) + times.first_token_s + MARGIN_S
-        number = len(ticket.journal.entries) - 1
+        number = ticket.entry.number
         try:
             ticket.reservation = await purse.reserve(card.id, number=number, usage=usage, pico=pico, ttl_s=longest_s)
         except BaseException as error:
@@ -160,7 +162,8 @@ class Desk:
         before = self._clock.monotonic()
         try:
             async with self._clock.timeout(call.remaining_s(before, call.limits.timeouts.first_token_s)):
-                await state.slots.take(retry_after_s=max(1.0, round(state.queue_wait_ms() / 1000.0)))
+                back_s = max(1.0, round(state.queue_wait_ms() / 1000.0))
+                await state.slots.take(retry_after_s=back_s, who=call.who, priority=call.priority)
         except PrefrontalError as error:
             self.settle(ticket, error=error)
             raise
@@ -180,6 +183,8 @@ class Desk:
     def _tell(self, ticket: Ticket, error: PrefrontalError | None, *, cancelled: bool) -> None:
         """Let the model's state learn from the end of an attempt that held a slot."""
         state, entry = ticket.state, ticket.entry
+        if entry.card.deployment is not None:
+            self._tell_place(ticket, error)
         if error is None and not cancelled:
             state.breaker = breaker.succeeded(state.breaker)
             began = entry.started_ms + entry.queued_ms
@@ -200,6 +205,17 @@ class Desk:
                 return
         if ticket.trial:
             state.breaker = breaker.abandoned(state.breaker)
+
+
+    def _tell_place(self, ticket: Ticket, error: PrefrontalError | None) -> None:
+        """Let balancing learn: how long there was nothing to read, also in vain, and whether the place or its key must rest."""
+        entry, now = ticket.entry, self._clock.monotonic()
+        seen_ms = entry.ended_ms if entry.first_token_ms is None else entry.first_token_ms
+        if entry.first_token_ms is not None or error is None:  # a quick refusal must not look like a fast place
+            ticket.state.peaked(seen_ms - entry.started_ms - entry.queued_ms, now)
+        parked = None if error is None else parked_by(error, now)
+        if parked is not None:
+            self._runtime.parking.park(entry.card, parked)
 
 
 def _pay(ticket: Ticket, reservation: Reservation) -> None:

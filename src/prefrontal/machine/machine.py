@@ -20,8 +20,8 @@ from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalErro
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.machine import validation
-from prefrontal.machine.caching import Caching
 from prefrontal.machine.admission import admit, deadline_of, priority_of
+from prefrontal.machine.caching import Caching
 from prefrontal.machine.content import content_of
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.fit import check_named
@@ -31,7 +31,7 @@ from prefrontal.machine.parts import Parts
 from prefrontal.machine.question import may_use, reflex_text
 from prefrontal.machine.reach import check_named_reach, settle_reach
 from prefrontal.machine.run import Run
-from prefrontal.machine.snapshot import plan_inputs, session_of, with_channel
+from prefrontal.machine.snapshot import note_reader, plan_inputs, preferred_place, with_channel
 from prefrontal.machine.states import TERMINAL, State
 from prefrontal.machine.stream import AnswerStream
 from prefrontal.plan.inputs import PlanInputs, ToolOffer
@@ -102,6 +102,8 @@ class Machine:
         """Return a stream whose first token is there. Its record is written when it ends or is closed. Raises PrefrontalError."""
         run = self.begin(request, context, world, streaming=True)
         await self._drive(run)
+        if run.lookup is not None and run.live is None and self.caching is not None:
+            await self.caching.keep_checked(run)
         watch = validation.Watch(run, self.parts) if run.state is State.VALIDATION else None
         return AnswerStream(run, self.finish, watch)
 
@@ -293,6 +295,7 @@ class Machine:
             trace=run.propagation(always=self.parts.tracing),
             reach=run.reach,
             hedge=None if hedge is None else hedge.hedge(),
+            prefer=preferred_place(run, self.parts),
             who=run.context.key_id,
             priority=run.priority,
         )
@@ -334,10 +337,8 @@ class Machine:
         if known and run.response is not None and record.model is not None:
             for choice in run.response.choices:
                 parts.turns.remember(choice.blocks, record.model, run.request)
-        if run.answered_by == "model" and record.model is not None:
-            session = run.session or session_of(run)
-            if session is not None and record.status == "ok":
-                parts.sessions.note(session, record.model, record.usage.input_tokens, parts.clock.monotonic())
+        if run.answered_by == "model" and record.model is not None and record.status == "ok":
+            note_reader(run, parts, record.model, record.usage.input_tokens)
         for entry in run.journal.entries:
             if entry.cost_usd and entry.card.origin == "discovered" and not entry.card.self_hosted:
                 parts.meter.add(entry.cost_usd, run.started_s)

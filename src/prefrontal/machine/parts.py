@@ -10,8 +10,11 @@ from prefrontal.assess.rules import Rules
 from prefrontal.clock import Chance, Clock
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.execute.cache.answers import ResponseCache
+from prefrontal.execute.door import Door
 from prefrontal.execute.executor import Executor
 from prefrontal.execute.meter import SpendMeter
+from prefrontal.execute.prefixes import Prefixes
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.turns import Turns
@@ -19,6 +22,7 @@ from prefrontal.ledger.treasury import Treasury
 from prefrontal.plan.policies import Policy
 from prefrontal.providers.effort import Dialects
 from prefrontal.reflex.tools import Reflexes
+from prefrontal.validate.judge import Judge
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +31,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ready: which local engines are up (True) or would have to be started (False), by model id. adhoc: a card for
     ``provider/model`` when that provider's key lies in the environment although nothing names the model. tracing: upstreams
     are told of traces that begin here, too, and not only of those that callers began. timezone: of this machine, for questions
-    about time where neither caller nor configuration names one.
+    about time where neither caller nor configuration names one. door: lets requests in (None: all of them, at once).
     """
 
     executor: Executor
@@ -44,6 +48,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ready: Callable[[], Mapping[str, bool]]
     sink: Callable[[RequestRecord], None]
     treasury: Treasury | None = None
+    judge: Judge = msgspec.field(default_factory=Judge)
+    cache: ResponseCache | None = None
+    prefixes: Prefixes = msgspec.field(default_factory=Prefixes)
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
+    door: Door | None = None
     tracing: bool = False
     timezone: str = "UTC"

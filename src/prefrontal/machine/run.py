@@ -17,8 +17,8 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import NOBODY, Degraded, Payer
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.reach import Reach
-from prefrontal.contracts.resilience import Priority
 from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
+from prefrontal.contracts.resilience import Priority
 from prefrontal.contracts.trace import Propagation, trace_id_of
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import PrefrontalError
@@ -27,10 +27,12 @@ from prefrontal.execute.door import Door
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.live import LiveStream
 from prefrontal.ledger.purse import Purse
+from prefrontal.machine.checking import Check
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.names import Asked
 from prefrontal.machine.reuse import Lookup, Reused, SharedReader
 from prefrontal.machine.states import State, check
+from prefrontal.plan.prefixes import Prefix
 from prefrontal.reflex.proposal import Proposal, ReflexAnswer
 
 OURS = "effort"
@@ -74,7 +76,9 @@ class Run:
         self.effort = Effort()
         self.default_cap: int | None = None
         self.response: ChatResponse | None = None
+        self.check: Check | None = None
         self.live: LiveStream | SharedReader | None = None
+        self.prefixes: tuple[Prefix, ...] | None = None
         self.cache: CacheNote | None = None
         self.lookup: Lookup | None = None
         self.reused: Reused | None = None
@@ -181,6 +185,7 @@ class Run:
             tool=self.reflex.tool if self.reflex else None,
             effort_score=self.effort.score,
             dropped=(*self.dropped(), *self._lost()),
+            validation=None if self.check is None else self.check.result,
             error_code=error.code if error else None,
             error=error.text if error else None,
             config_hash=self.world.hash,
@@ -217,6 +222,8 @@ def extension(record: RequestRecord) -> dict[str, Any]:
         shown["effort"] = record.effort_score
         if effort_unsent(record):
             shown["effort_sent"] = False
+    if record.validation is not None:
+        shown["validation"] = msgspec.to_builtins(record.validation)
     if record.tool:
         shown["tool"] = record.tool
     if record.cache is not None:

@@ -18,6 +18,7 @@ from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.store import RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
+from prefrontal.serve.cache import cache_routes
 from prefrontal.serve.engines import list_engines
 from prefrontal.serve.knowledge import describe_knowledge, list_knowledge, search_knowledge
 from prefrontal.serve.listing import describe_model, list_models
@@ -48,6 +49,7 @@ KNOWN = (
     "/v1/admin/budgets",
     "/v1/admin/spend",
     "/v1/admin/audit",
+    "/v1/admin/cache",
 )
 
 
@@ -87,6 +89,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/engines/{name:path}/load", pages.engine_load, methods=["POST"]),
             Route("/v1/engines/{name:path}/unload", pages.engine_unload, methods=["POST"]),
             *admin_routes(site),
+            *cache_routes(site),
         ],
         default=_not_found,
         redirect_slashes=False,
@@ -216,8 +219,10 @@ class Pages:
         return answer(self._pf.status())
 
     async def config_reload(self, _request: Request) -> Response:
-        """Read the configuration file again now."""
-        return answer(await self._pf.holder.reload_now())
+        """Read the configuration file again now; keys that their providers refused are tried again, also when nothing changed."""
+        status = await self._pf.holder.reload_now()
+        self._pf.runtime.parking.clear()
+        return answer(status)
 
     async def engines(self, _request: Request) -> Response:
         """The local engines."""

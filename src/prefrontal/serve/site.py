@@ -12,7 +12,7 @@ from prefrontal.config.schema import Config
 from prefrontal.errors import (
     InvalidRequest,
     InvariantBroken,
-    LimitExceeded,
+    Overloaded,
     PayloadTooLarge,
     PrefrontalError,
     ShuttingDown,
@@ -20,10 +20,11 @@ from prefrontal.errors import (
 )
 from prefrontal.machine.context import CallContext
 from prefrontal.serve.access import ADMIN, Caller, Gate, check_route
+from prefrontal.serve.asks import PRIORITY, TIMEOUT, priority_of, timeout_s_of
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
 from prefrontal.serve.embeddings import serve_embeddings
-from prefrontal.serve.heads import error_headers, request_id_of, trace_of
+from prefrontal.serve.heads import cache_wish, error_headers, request_id_of, trace_of
 from prefrontal.serve.messages import serve_messages
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
@@ -159,11 +160,12 @@ class Site:
     def _check_load(self) -> None:
         if self.draining:
             raise ShuttingDown("The gateway is shutting down.", retry_after_s=1.0)
-        if self.active > self.pf.config.limits.concurrency:
-            raise LimitExceeded(
-                "The gateway serves as many requests as it may.",
+        limits = self.pf.config.limits
+        if self.active > limits.concurrency + limits.shedding.queue:  # not even read: who may run or wait is decided behind this
+            raise Overloaded(
+                "The gateway is busy: as many requests run and wait as may.",
                 retry_after_s=1.0,
-                details={"dimension": "concurrency", "limit": self.pf.config.limits.concurrency, "scope": "process"},
+                details={"dimension": "concurrency", "limit": limits.concurrency, "scope": "gateway", "shed": "full"},
             )
 
     def _context(self, scope: Scope, headers: dict[bytes, bytes], caller: Caller, request_id: str | None) -> CallContext:
@@ -180,7 +182,10 @@ class Site:
             arrived=self.pf.clock.monotonic(),
             trace=trace_of(headers) if b"traceparent" in headers else None,
             grant=caller.grant,
+            timeout_s=timeout_s_of(headers) if TIMEOUT in headers else None,
+            priority=priority_of(headers) if PRIORITY in headers else None,
             data_classes=(data_class.decode("latin-1"),) if data_class else (),
+            cache=cache_wish(headers[b"x-prefrontal-cache"]) if b"x-prefrontal-cache" in headers else None,
         )
 
     async def body(self, scope: Scope, receive: Receive) -> bytes:
