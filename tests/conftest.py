@@ -270,9 +270,9 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
         postgres_server.sql(f"CREATE DATABASE {free[0]} TEMPLATE newest")
     name = free.pop()
     yield postgres_server.url(name)
-    leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
     tables = "records, bodies, responses, charges, keys, audit, books, rate_slots, rate_leases"
-    postgres_server.sql(f"{leave}; TRUNCATE {tables} RESTART IDENTITY", name)
+    postgres_server.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}; TRUNCATE {tables} RESTART IDENTITY", name)
     free.append(name)
 
 

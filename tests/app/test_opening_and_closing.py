@@ -12,9 +12,10 @@ import prefrontal
 from prefrontal.app import opening
 from prefrontal.app.build import Builder
 from prefrontal.app.conversations import open_conversations
-from prefrontal.config.schema_service import Records
+from prefrontal.config.schema import Config
 from prefrontal.errors import StoreError
 from prefrontal.ledger.conversations import Conversations, MemoryConversations
+from prefrontal.ledger.store import Ledger
 
 OFF = {"discovery": {"enabled": False}}
 
@@ -28,7 +29,7 @@ async def test_an_opening_that_fails_closes_what_it_had_opened(tmp_path: Path, m
     """The ledger's writer is at work when the opening fails; it has ended when the error arrives."""
     before, during = writers(), []
 
-    def fail(_records: Records, _builder: Builder) -> Conversations:
+    def fail(_config: Config, _ledger: Ledger, _builder: Builder) -> Conversations:
         during.append(writers())
         raise StoreError("no room")
 
@@ -50,7 +51,7 @@ async def test_a_part_that_cannot_be_closed_does_not_keep_the_ledger_from_closin
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error of that part comes out, and the ledger's writer has ended all the same."""
-    monkeypatch.setattr(opening, "open_conversations", lambda _records, _builder: Stuck())
+    monkeypatch.setattr(opening, "open_conversations", lambda _config, _ledger, _builder: Stuck())
     before = writers()
     with pytest.raises(RuntimeError, match="cannot close"):
         async with prefrontal.open(OFF, env={"PREFRONTAL_HOME": str(tmp_path)}):
@@ -63,9 +64,9 @@ async def test_a_save_while_everything_is_built_is_not_missed(tmp_path: Path, mo
     file = tmp_path / "prefrontal.yaml"
     file.write_text("version: 1\ndiscovery: {enabled: false}\nlimits: {concurrency: 11}\n")
 
-    def save(records: Records, builder: Builder) -> Conversations:
+    def save(config: Config, ledger: Ledger, builder: Builder) -> Conversations:
         file.write_text("version: 1\ndiscovery: {enabled: false}\nlimits: {concurrency: 222}\n")
-        return open_conversations(records, builder)
+        return open_conversations(config, ledger, builder)
 
     monkeypatch.setattr(opening, "open_conversations", save)
     async with prefrontal.open(file, env={"PREFRONTAL_HOME": str(tmp_path)}, reload=True) as pf:

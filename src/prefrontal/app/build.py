@@ -16,6 +16,7 @@ from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.fetching import open_fetcher
 from prefrontal.app.judging import apply_forms, open_judge
+from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.limits import apply_limits, runtime_of
 from prefrontal.app.money import Money
@@ -31,7 +32,7 @@ from prefrontal.config import schema
 from prefrontal.config.cards import Sources
 from prefrontal.config.changes import Change
 from prefrontal.config.check import Known, named_files
-from prefrontal.config.home import expand_user, find_home
+from prefrontal.config.home import find_home
 from prefrontal.config.load import Loaded, config_hash, load, load_text, models_dir
 from prefrontal.config.registry import Registry, build_registry
 from prefrontal.config.reload import ConfigHolder, Current
@@ -55,9 +56,7 @@ from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.transport import MAX_CONNECTIONS, Transport, open_transport
 from prefrontal.execute.turns import Turns
-from prefrontal.ledger.memory import MemoryLedger
-from prefrontal.ledger.sqlite import SqliteLedger
-from prefrontal.ledger.store import Ledger
+from prefrontal.ledger.store import Expiring, Ledger
 from prefrontal.machine.machine import Machine
 from prefrontal.machine.parts import Parts
 from prefrontal.plan.plugins import discover_policies
@@ -143,7 +142,7 @@ class Builder:
         holder: ConfigHolder[Registry] = ConfigHolder(loaded, build=self.registry, load=reload_from, clock=self.clock)
         config = loaded.config
         if ledger is None:
-            ledger = self._ledger(config)
+            ledger = await open_ledger(config, self.env, self.clock)
             closers.append(ledger.aclose)
         if transport is None:
             transport = open_transport(clock=self.clock, allow=egress_guard(lambda: holder.current.config.egress))
@@ -204,14 +203,6 @@ class Builder:
         apply_forms(config, machine.parts)
         meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
         return pf
-
-    def _ledger(self, config: Config) -> Ledger:
-        records = config.records
-        if not records.enabled:
-            return MemoryLedger(keep=0)
-        path = expand_user(records.path, self.env) if records.path else self.home.database
-        ledger = SqliteLedger(path, clock=self.clock, queue_size=records.queue_size, retention_days=records.retention_days)
-        return ledger.open()
 
     def _engine_memory(self, engines: EngineSupervisor, closers: list[Closer]) -> EngineMemory:
         """Begin to measure the local engines."""
@@ -307,7 +298,7 @@ class Builder:
         """Apply a new generation to what lives longer than one: bounds of queues, the spend limit, engines, discovery."""
         limits = new.config.limits
         meter.limit_usd = limits.discovered_spend_usd_per_day
-        if isinstance(pf.ledger, SqliteLedger):
+        if isinstance(pf.ledger, Expiring):
             pf.ledger.retention_days = new.config.records.retention_days
         apply_limits(pf, changed=bool(changes))
         pf.discovery.configure(_discovery_of(new.config), new.config.engine, models_dir(new.config, self.env))

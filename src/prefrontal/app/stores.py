@@ -9,6 +9,7 @@ from prefrontal.config.registry import Registry
 from prefrontal.config.reload import ConfigHolder
 from prefrontal.config.schema import Config
 from prefrontal.ledger.board import RateBoard
+from prefrontal.ledger.memory import MemoryLedger
 from prefrontal.ledger.sqlite import SqliteLedger
 from prefrontal.ledger.sqlite_shared import SqliteSharedVault
 from prefrontal.ledger.sqlite_vault import SqliteVault
@@ -32,12 +33,31 @@ def stores_of(config: Config, ledger: Ledger, clock: Clock) -> Stores:
     if isinstance(ledger, SqliteLedger) and config.server.workers > 1:
         both = SqliteSharedVault(ledger, clock=clock)
         return Stores(vault=both, shared=both, board=both)
-    return alone(ledger, clock)
+    on_postgres = _on_postgres(ledger, clock)
+    return alone(ledger, clock) if on_postgres is None else on_postgres
 
 
 def alone(ledger: Ledger, clock: Clock) -> Stores:
     """Return the stores of a process that nobody else counts with, such as a command."""
-    return Stores(vault=SqliteVault(ledger, clock=clock) if isinstance(ledger, SqliteLedger) else MemoryVault())
+    if isinstance(ledger, SqliteLedger):
+        return Stores(vault=SqliteVault(ledger, clock=clock))
+    on_postgres = _on_postgres(ledger, clock)
+    return Stores(vault=MemoryVault() if on_postgres is None else on_postgres.vault)
+
+
+def _on_postgres(ledger: Ledger, clock: Clock) -> Stores | None:
+    """Return the stores of a ledger on Postgres, None for any other. Its libraries are imported only where it is used."""
+    if isinstance(ledger, SqliteLedger | MemoryLedger):
+        return None
+    from prefrontal.app.ledgers import postgres_ledger
+
+    found = postgres_ledger(ledger)
+    if found is None:
+        return None
+    from prefrontal.ledger.postgres.vault import PostgresVault
+
+    vault = PostgresVault(found, clock=clock)
+    return Stores(vault=vault, shared=vault)
 
 
 def roles_in(holder: ConfigHolder[Registry]) -> tuple[Roles, Roles]:

@@ -101,7 +101,7 @@ async def show_spend(
     by: str, since: str | None, until: str | None, place: Place, screen: Screen, clock: Clock, *, url: str | None, as_json: bool
 ) -> None:
     """Show what was spent. Raises PrefrontalError."""
-    from prefrontal.ledger.sqlite_vault import read_report
+    from prefrontal.app.ledgers import report_of
     from prefrontal.serve.admin import spend_line, spend_query
 
     query = spend_query(by, since, until)
@@ -111,7 +111,7 @@ async def show_spend(
             found = (await remote.get(f"/v1/admin/spend?{urlencode(wanted)}"))["data"]
     else:
         async with ledger(place, clock) as records:
-            rows = [] if records is None else await read_report(records, query)
+            rows = [] if records is None else await report_of(records, query, clock)
         found = [spend_line(query, row) for row in rows]
     if as_json:
         screen.json({"object": "list", "data": found})
@@ -125,16 +125,14 @@ async def show_spend(
 @asynccontextmanager
 async def _books(place: Place, clock: Clock) -> AsyncIterator[Money]:
     """Yield the books of this machine's database. Raises ConfigError, StoreError."""
+    from prefrontal.app.ledgers import open_ledger
     from prefrontal.app.money import Money
     from prefrontal.app.stores import alone
-    from prefrontal.config.home import expand_user, find_home
-    from prefrontal.ledger.sqlite import SqliteLedger
 
-    records = loaded(place).config.records
-    if not records.enabled:
+    config = loaded(place).config
+    if not config.records.enabled:
         raise ConfigError("keys live in the database, and `records.enabled: false` allows none", path="records.enabled")
-    file = expand_user(records.path, place.env) if records.path else find_home(place.env).database
-    found = SqliteLedger(file, clock=clock).open()
+    found = await open_ledger(config, place.env, clock)
     try:
         yield Money(stores=alone(found, clock), clock=clock, chance=Chance())
     finally:

@@ -18,7 +18,7 @@ from prefrontal.errors import NotFound
 from prefrontal.ledger.store import RecordFilter
 
 if TYPE_CHECKING:
-    from prefrontal.ledger.sqlite import SqliteLedger
+    from prefrontal.ledger.store import Ledger
 
 POLL_S = 0.5
 """How often ``--follow`` looks (assumed)."""
@@ -30,21 +30,16 @@ HEADERS = ("time", "trace", "asked for", "answered by", "status", "in", "out", "
 
 
 @asynccontextmanager
-async def ledger(place: Place, clock: Clock) -> AsyncIterator[SqliteLedger | None]:
-    """Yield the ledger for reading, None when nothing was ever recorded. Raises ConfigError."""
-    from prefrontal.config.home import expand_user, find_home
-    from prefrontal.ledger.sqlite import SqliteLedger
+async def ledger(place: Place, clock: Clock) -> AsyncIterator[Ledger | None]:
+    """Yield the ledger for reading, None when nothing was ever recorded. Raises ConfigError, StoreError."""
+    from prefrontal.app.ledgers import open_for_reading
 
-    path = loaded(place).config.records.path
-    file = expand_user(path, place.env) if path else find_home(place.env).database
-    if not file.is_file():
-        yield None
-        return
-    found = SqliteLedger(file, clock=clock)  # not opened: that would start a writer and migrate the file
+    found = await open_for_reading(loaded(place).config, place.env, clock)
     try:
         yield found
     finally:
-        await found.aclose()
+        if found is not None:
+            await found.aclose()
 
 
 async def list_traces(wanted: RecordFilter, place: Place, screen: Screen, clock: Clock, *, as_json: bool) -> None:

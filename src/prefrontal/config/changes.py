@@ -17,6 +17,8 @@ RESTART_ONLY = (
     "server.idle_timeout_s",
     "records.path",
     "records.queue_size",
+    "redis",
+    "store",
     "telemetry",
 )
 """Settings, and whole parts of the tree, that are read once, at start."""

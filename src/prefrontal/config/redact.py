@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -50,6 +51,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"(\b(?:bearer|basic)\s{1,4})([A-Za-z0-9_\-.~+/]{12,}=*)", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&](?:password|passwd|passfile|sslpassword)=)([^&\s#]{1,256})", re.IGNORECASE)
 _URL = re.compile(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(@)")
 
 
@@ -70,7 +72,7 @@ class Redactor:
             text = _BEARER.sub(rf"\1{REDACTED}", text)
         if any(word in lowered for word in ("key", "secret", "token", "passw")):
             text = _NAMED.sub(rf"\1{REDACTED}", text)
-        return _URL.sub(rf"\1{REDACTED}\3", text) if "://" in text else text
+        return _without_logins(text)
 
     def value(self, value: Any) -> Any:
         """Return `value`, any JSON value, with the text in it redacted, and the values of keys that name a secret removed."""
@@ -95,6 +97,20 @@ def _without_shapes(text: str) -> str:
     return text
 
 
+def _without_logins(text: str) -> str:
+    """Return a text without the passwords of the addresses in it, those among their parameters included."""
+    if "://" not in text:
+        return text
+    return _PARAMETER.sub(rf"\1{REDACTED}", _URL.sub(rf"\1{REDACTED}\3", text))
+
+
+def passwords_in(url: str | None) -> tuple[str, ...]:
+    """Return the password of an address as it is written and as it is meant, none where it has none."""
+    written = [match.group(2) for match in _URL.finditer(url or "")]
+    written += [match.group(2) for match in _PARAMETER.finditer(url or "")]
+    return tuple(dict.fromkeys([*written, *[unquote(password) for password in written]]))
+
+
 def secrets_of(config: Config) -> tuple[str, ...]:
     """Return every secret written in `config`: our keys, the providers', headers, and fields named like a secret.
 
@@ -108,6 +124,7 @@ def secrets_of(config: Config) -> tuple[str, ...]:
             found += [one.key or "", *one.keys]
             found += [value for name, value in one.headers.items() if name.lower() not in _PUBLIC_HEADERS]
     found += config.telemetry.headers.values()
+    found += passwords_in(config.store.url)
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 
@@ -147,7 +164,7 @@ def masked(value: Any, path: tuple[str | int, ...]) -> Any:
     if isinstance(value, list | tuple):
         return [masked(item, (*path, index)) for index, item in enumerate(value)]
     if isinstance(value, str) and value:
-        return mask(value) if is_secret(path) else _without_shapes(value)
+        return mask(value) if is_secret(path) else _without_shapes(_without_logins(value))
     if isinstance(value, int | float) and not isinstance(value, bool) and is_secret(path):
         return mask(str(value))
     return value

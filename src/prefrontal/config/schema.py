@@ -22,6 +22,7 @@ from prefrontal.config.schema_models import (
     PriceWindowEntry,
 )
 from prefrontal.config.schema_money import BudgetEntry, RateEntry
+from prefrontal.config.schema_redis import Outage, Redis
 from prefrontal.config.schema_resilience import DeploymentEntry, Shedding, TlsEntry
 from prefrontal.config.schema_routing import (
     BUILTIN_POLICIES,
@@ -49,8 +50,8 @@ from prefrontal.config.schema_service import (
     Server,
     Timeouts,
 )
-from prefrontal.config.schema_structured import StructuredOutput
 from prefrontal.config.schema_store import Store
+from prefrontal.config.schema_structured import StructuredOutput
 from prefrontal.config.schema_telemetry import Telemetry
 
 __all__ = [
@@ -77,20 +78,22 @@ __all__ = [
     "Logging",
     "ModelEntry",
     "Opening",
+    "Outage",
     "Philosophy",
     "Prefer",
     "PriceEntry",
     "PriceWindowEntry",
     "RateEntry",
     "Records",
+    "Redis",
     "Reflexes",
     "Restart",
     "Retries",
     "Routing",
     "Server",
     "Shedding",
-    "StructuredOutput",
     "Store",
+    "StructuredOutput",
     "TaskRoute",
     "Telemetry",
     "Timeouts",
@@ -125,6 +128,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     decisions: Annotated[Decisions, Meta(description="Typed decisions.")] = Decisions()
     records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
     store: Annotated[Store, Meta(description="Postgres, for several gateways that act as one.")] = Store()
+    redis: Annotated[Redis, Meta(description="Redis or Valkey, for several gateways that act as one.")] = Redis()
     engine: Annotated[Engine, Meta(description="The built-in engine.")] = Engine()
     discovery: Annotated[Discovery, Meta(description="Finding models that no file names.")] = Discovery()
     logging: Annotated[Logging, Meta(description="What is written to stderr.")] = Logging()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -56,6 +56,13 @@ class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
     written: int = 0
     content_dropped: int = 0
     last_error: str | None = None
+
+
+@runtime_checkable
+class Expiring(Protocol):
+    """A ledger that deletes records older than `retention_days`, None: never. It may be changed at any time."""
+
+    retention_days: float | None
 
 
 class Ledger(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import asyncpg
 import msgspec
@@ -135,6 +135,7 @@ class PostgresVault:
     async def recount(self, sheets: Iterable[Sheet], subject: str | None = None) -> None:
         """See `SharedVault.recount`."""
         wanted = sorted(set(sheets))
+        await self._ledger.flush()  # charges that come with records are added up too
         only = None if subject is None else text(subject)
 
         async def run() -> None:
@@ -203,7 +204,7 @@ class PostgresVault:
         self._check()
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._say(Work(run=run, answer=answer))
-        return await self._in_time(answer)  # type: ignore[return-value]  # the answer is what `run` returns
+        return cast("T", await self._in_time(answer))
 
     async def _in_time(self, answer: asyncio.Future[T]) -> T:
         try:
