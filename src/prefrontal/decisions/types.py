@@ -1,0 +1,175 @@
+"""Decision types: the registered ones, made from the configuration or in Python, and those made for one request."""
+
+from __future__ import annotations
+
+import difflib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
+from prefrontal.contracts.decision import YES_NO, Example, Kind, Option, Question, Technique
+from prefrontal.decisions.prepared import Prepared
+from prefrontal.decisions.rules import Fallback, RuleFunction, cel_rule, function_rule
+from prefrontal.decisions.wire.common import check_options
+from prefrontal.decisions.wording import load_wording
+from prefrontal.errors import ConfigError, InvalidRequest
+
+MAX_ADHOC = 1024
+"""Questions made for single requests that stay prepared; the longest unused goes first (assumed)."""
+
+
+class DecisionType(msgspec.Struct, frozen=True, kw_only=True):
+    """A question with everything that is decided about it beforehand. `fallback` always answers."""
+
+    name: str | None
+    question: Question
+    prepared: Prepared
+    fallback: Fallback
+    technique: Technique
+    votes: int
+    min_label_mass: float
+    deadline_s: float
+    models: tuple[str, ...] = ()
+
+
+class Types:
+    """The decision types of one configuration. Belongs to one event loop."""
+
+    def __init__(self, settings: Decisions, *, extra: Mapping[str, DecisionType] | None = None) -> None:
+        """Make the types of `settings`; `extra` are those registered in Python. Raises ConfigError with the path."""
+        self.settings = settings
+        self.registered: dict[str, DecisionType] = {}
+        for name, entry in settings.types.items():
+            try:
+                self.registered[name] = _from_entry(name, entry, settings)
+            except ConfigError as error:
+                path = f"decisions.types.{name}" + (f".{error.path}" if error.path else "")
+                raise ConfigError(error.message, path=path, rule=error.rule, hint=error.hint) from error
+        self.registered.update(extra or {})
+        self._adhoc: OrderedDict[tuple[Any, ...], DecisionType] = OrderedDict()
+
+    def lookup(self, name: str) -> Question:
+        """Return the question of a registered type. Raises InvalidRequest with the nearest name."""
+        found = self.registered.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self.registered, n=1)
+            known = ", ".join(sorted(self.registered)) or "none"
+            hint = f"Did you mean '{near[0]}'?" if near else f"Registered: {known}."
+            raise InvalidRequest(f"There is no decision type '{name}'.", param="x_type", hint=hint)
+        return found.question
+
+    def of(self, question: Question) -> DecisionType:
+        """Return the type of a question: the registered one it names, else one made for it and kept for a while."""
+        if question.type is not None:
+            found = self.registered.get(question.type)
+            if found is not None:
+                return found
+        key = (question.kind, question.instructions, question.options)
+        made = self._adhoc.get(key)
+        if made is None:
+            made = self._adhoc[key] = make_type(None, question, self.settings)
+            if len(self._adhoc) > MAX_ADHOC:
+                self._adhoc.popitem(last=False)
+        else:
+            self._adhoc.move_to_end(key)
+        return made
+
+
+def make_type(
+    name: str | None,
+    question: Question,
+    settings: Decisions,
+    *,
+    rule: RuleFunction | None = None,
+    samples: Sequence[Any] = (),
+    examples: Sequence[Example] = (),
+    technique: Technique | None = None,
+    template: str | None = None,
+    votes: int | None = None,
+    min_label_mass: float | None = None,
+    deadline_s: float | None = None,
+    models: tuple[str, ...] = (),
+) -> DecisionType:
+    """Return a type; what is left out comes from `settings`. Its rule is tried on the samples and the examples' states.
+
+    Raises:
+        ConfigError: the rule is wrong, the template unknown, or an example's answer is none of the options.
+    """
+    for example in examples:
+        if example.answer not in question.values:
+            raise ConfigError(f"the example's answer {example.answer!r} is none of the options", path="examples")
+    fallback = Fallback(question, rule)
+    fallback.check([*samples, *[example.state for example in examples if not samples]])
+    asked = technique or settings.technique
+    shown = examples if asked in ("few_shot", "chain_of_thought", "json") else ()
+    return DecisionType(
+        name=name,
+        question=question,
+        prepared=Prepared(question, load_wording(template or settings.template), shown),
+        fallback=fallback,
+        technique=asked,
+        votes=settings.votes if votes is None else votes,
+        min_label_mass=settings.min_label_mass if min_label_mass is None else min_label_mass,
+        deadline_s=settings.deadline_s if deadline_s is None else deadline_s,
+        models=models,
+    )
+
+
+def _from_entry(name: str, entry: DecisionTypeEntry, settings: Decisions) -> DecisionType:
+    if entry.rule is not None and entry.rule_function is not None:
+        raise ConfigError("give `rule` or `rule_function`, not both", path="rule")
+    question = Question(
+        kind=entry.kind, instructions=entry.instructions, options=_options(entry.kind, entry), name=name, type=name
+    )
+    rule: RuleFunction | None = None
+    if entry.rule is not None:
+        rule = cel_rule(entry.rule)
+    elif entry.rule_function is not None:
+        rule = function_rule(entry.rule_function)
+    examples = [
+        Example(state=_text(one.state), answer=_answer(entry.kind, one.answer), reason=one.reason) for one in entry.examples
+    ]
+    samples = entry.samples or tuple([one.state for one in entry.examples])
+    return make_type(
+        name,
+        question,
+        settings,
+        rule=rule,
+        samples=samples,
+        examples=examples,
+        technique=entry.technique,
+        template=entry.template,
+        votes=entry.votes,
+        min_label_mass=entry.min_label_mass,
+        deadline_s=entry.deadline_s,
+        models=entry.models,
+    )
+
+
+def _options(kind: Kind, entry: DecisionTypeEntry) -> tuple[Option, ...]:
+    given = entry.options
+    described = given if isinstance(given, dict) else {}
+    if kind == "yes_no":
+        if (not isinstance(given, dict) and given) or set(described) - {"yes", "no"}:
+            raise ConfigError("a yes_no has no options but descriptions of `yes` and `no`", path="options")
+        if not described:
+            return YES_NO
+        return (Option(value=True, description=described.get("yes")), Option(value=False, description=described.get("no")))
+    found = [Option(value=value, description=described.get(value)) for value in given]
+    try:
+        return check_options(found, kind, "options")
+    except InvalidRequest as error:
+        raise ConfigError(error.message, path="options") from error
+
+
+def _answer(kind: Kind, answer: str | bool) -> str | bool:
+    if kind == "yes_no" and isinstance(answer, str):
+        return {"yes": True, "no": False}.get(answer, answer)
+    return answer
+
+
+def _text(state: Any) -> str:
+    return state if isinstance(state, str) else msgspec.json.encode(state).decode()

@@ -1,0 +1,1 @@
+"""The dialects of decisions, for clients and for upstreams. Pure."""
