@@ -66,6 +66,8 @@ async def main(path: str, who: str, calls: int, limit_pico: int, requests: int, 
             purse.close()
             spent_ms.append((clock.monotonic() - began) * 1000)
 
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     sys.stdin.readline()  # all start at once
     await asyncio.gather(*[call(number) for number in range(calls)])
     await ledger.aclose()

@@ -35,6 +35,9 @@ NEAR = 0.9
 BUSY_S = 10.0
 """How long a statement waits for another process that writes (assumed)."""
 
+NAP_S = 0.02
+"""How long the switch to WAL mode waits before it is tried again (assumed: it takes milliseconds)."""
+
 CLOSE_S = 10.0
 """How long closing waits for the last group (assumed)."""
 
@@ -48,7 +51,7 @@ def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
     """Open the database in WAL mode. `max_bytes` bounds the file, for tests of a full disk. Raises sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         if max_bytes is not None:
             (page,) = connection.execute("PRAGMA page_size").fetchone()
@@ -57,6 +60,18 @@ def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL mode. Processes that do so with a new file at the same moment are told at once that it is locked."""
+    for left in reversed(range(round(BUSY_S / NAP_S))):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or not left:
+                raise
+            threading.Event().wait(NAP_S)
 
 
 class SqliteLedger:
