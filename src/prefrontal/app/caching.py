@@ -27,20 +27,18 @@ def open_cache(
     env: Mapping[str, str],
     home: Home,
     clock: Clock,
-    shared: AnswerStore | None = None,
 ) -> ResponseCache:
-    """Return the cache: in `shared` where several machines have one, in a file where that is wanted, else in memory.
+    """Return the cache: in a file where that is wanted, else in memory; a group of gateways moves it to what they share.
 
     Its bounds follow the configuration; where it lies is settled at start.
     """
     from prefrontal import __version__
 
     settings = holder.current.config.cache
-    store = shared
-    if store is None and settings.persist:
+    if settings.persist:
         path = expand_user(settings.path, env) if settings.path else home.root / FILE
-        store = SqliteAnswers(path, settings.max_bytes, clock=clock)
-    if store is None:
+        store: AnswerStore = SqliteAnswers(path, settings.max_bytes, clock=clock)
+    else:
         store = MemoryAnswers(settings.max_bytes, clock=clock)
     cache = ResponseCache(store, settings, clock=clock, revision=__version__)
     closers.append(cache.aclose)

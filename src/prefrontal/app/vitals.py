@@ -53,8 +53,9 @@ class VitalSigns:
             bucket.cancelled += 1
         if record.answered_by == "tool":
             bucket.without_model += 1
-        bucket.input_tokens += record.usage.input_tokens
-        bucket.output_tokens += record.usage.output_tokens
+        if record.answered_by != "cache":  # its tokens were used once, by the call that was made
+            bucket.input_tokens += record.usage.input_tokens
+            bucket.output_tokens += record.usage.output_tokens
         if record.cost_usd is not None:
             bucket.cost_usd += record.cost_usd
         elif record.status == "ok":

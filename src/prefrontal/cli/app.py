@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prefrontal.cli import options
+from prefrontal.cli.cache_commands import cache_app
 from prefrontal.cli.config_commands import config_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
@@ -29,6 +30,7 @@ app.add_typer(models_app)
 app.add_typer(knowledge_app)
 app.add_typer(config_app)
 app.add_typer(keys_app)
+app.add_typer(cache_app)
 
 
 def _version(wanted: bool) -> None:

@@ -32,6 +32,11 @@ Engrams = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="It may search this engram, * all; left out: none; may be given again.")
 ]
 
+UsesCache = Annotated[
+    bool | None,
+    typer.Option("--cache/--no-cache", help="Its requests use the response cache, or never do; left out: as they ask."),
+]
+
 
 @keys_app.command()
 @edge
@@ -66,6 +71,7 @@ def create(
     priority: Annotated[
         options.Priority, typer.Option(metavar="low|normal|high", help="The most its requests may matter when room is short.")
     ] = options.Priority.normal,
+    cache: UsesCache = None,
     url: AdminUrl = None,
     config: options.Config = None,
     as_json: options.Json = False,
@@ -82,6 +88,7 @@ def create(
         "engrams": engram or [],
         "channel": channel,
         "store_content": not no_content,
+        "cache": cache,
         "data_class": data_class,
         "priority": priority.value,
         "expires_s": moment_of(expires, "--expires"),

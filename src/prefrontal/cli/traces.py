@@ -107,6 +107,14 @@ def _row(record: RequestRecord) -> tuple[str, ...]:
     )
 
 
+def _cache(record: RequestRecord) -> str:
+    note = record.cache
+    if note is None:
+        return ""
+    told = note.reason or ("" if note.saved_usd is None else f"saved {money(note.saved_usd)}")
+    return f"{note.status}: {told}" if told else note.status
+
+
 def _show(record: RequestRecord, screen: Screen) -> None:
     usage = record.usage
     cached = f", {usage.cache_read_tokens} of them from the cache" if usage.cache_read_tokens else ""
@@ -124,6 +132,7 @@ def _show(record: RequestRecord, screen: Screen) -> None:
         ("effort", "the model's default" if record.effort_score is None else f"{record.effort_score:.2f}"),
         ("tokens", f"{usage.input_tokens} in{cached}; {usage.output_tokens} out{thought} ({usage.source})"),
         ("cost", money(record.cost_usd)),
+        ("cache", _cache(record)),
         ("took", f"{duration(record.duration_ms)}, of which {duration(record.overhead_ms)} ours"),
         ("states", " > ".join(record.states)),
     ]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from prefrontal.config.check import LOCAL_PROFILE, gguf_path
+from prefrontal.config.hedging import hedge_of
 from prefrontal.config.schema import EffortEntry, ModelEntry, PriceEntry
 from prefrontal.config.sizes import parse_minute, parse_size
 from prefrontal.contracts.model import Capability, DecisionWire, ModelCard, Origin, Price, PriceWindow, ThinkingRange
@@ -109,7 +110,7 @@ def _copied(entry: ModelEntry) -> dict[str, Any]:
         "extra_body": entry.extra_body,
         "cache": entry.cache,
         "balance": entry.balance,
-        "hedge": None if entry.hedge is None else entry.hedge.hedge(),
+        "hedge": hedge_of(entry.hedge),
     }
 
 

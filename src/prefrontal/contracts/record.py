@@ -9,6 +9,7 @@ import msgspec
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
+from prefrontal.contracts.decision import DecisionAnswer
 from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.resilience import Priority, Shed
@@ -65,6 +66,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     that decided where it might be sent. `cache` says what the response cache did (None: nobody asked it); what it answered has
     the tokens of the call that was made for it once, and costs nothing.
     `shed`: why it was refused unanswered for want of room; `admission_ms`: how long it waited to be let in.
+    `decisions` are the answers of a decision request; where content is not stored, without the words of questions made for it.
     `content` is stored only when configured, with secrets removed; `content_dropped` says that it had to be left out.
     """
 
@@ -110,5 +112,6 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     config_hash: str | None = None
     metadata: dict[str, Any] | None = None
+    decisions: tuple[DecisionAnswer, ...] = ()
     content: dict[str, Any] | None = None
     content_dropped: bool = False

@@ -11,6 +11,10 @@ MAX_BLOB_BYTES = 1_048_576
 """Largest value (assumed: 1 MiB; one of that size takes some ms on the way, and all others wait behind it)."""
 
 
+SCANNED = 1000
+"""Names the server looks at in one step of a search (assumed: about a millisecond)."""
+
+
 class SharedCache(Protocol):
     """Bytes that several gateways share. All methods raise StoreError when they cannot be reached."""
 
@@ -24,6 +28,10 @@ class SharedCache(Protocol):
 
     async def delete(self, name: str) -> bool:
         """Delete; return whether it was there."""
+        ...
+
+    async def clear(self, pattern: str) -> int:
+        """Delete what is called like this, ``?`` for one character and ``*`` for any; return how many. Slow: it looks at all."""
         ...
 
     async def ttl_s(self, name: str) -> float | None:
@@ -59,6 +67,16 @@ class RedisBlobs:
     async def delete(self, name: str) -> bool:
         """See `SharedCache.delete`."""
         return bool(await self._ask("DEL", self._key(name)))
+
+    async def clear(self, pattern: str) -> int:
+        """See `SharedCache.clear`. What is written meanwhile may stay."""
+        cursor, gone = b"0", 0
+        while True:
+            cursor, names = await self._ask("SCAN", cursor, "MATCH", self._key(pattern), "COUNT", SCANNED)
+            if names:
+                gone += await self._ask("DEL", *names)
+            if int(cursor) == 0:
+                return gone
 
     async def ttl_s(self, name: str) -> float | None:
         """See `SharedCache.ttl_s`."""

@@ -13,13 +13,16 @@ from prefrontal.chat.blocks import Text
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse, Choice
 from prefrontal.chat.usage import Usage
+from prefrontal.config.hedging import hedge_of
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
+from prefrontal.execute.places import would_ask
 from prefrontal.machine import validation
+from prefrontal.ledger.standing import RateStanding
 from prefrontal.machine.admission import admit, deadline_of, priority_of
 from prefrontal.machine.caching import Caching
 from prefrontal.machine.content import content_of
@@ -34,6 +37,7 @@ from prefrontal.machine.run import Run
 from prefrontal.machine.snapshot import note_reader, plan_inputs, preferred_place, with_channel
 from prefrontal.machine.states import TERMINAL, State
 from prefrontal.machine.stream import AnswerStream
+from prefrontal.plan.balance import Chosen
 from prefrontal.plan.inputs import PlanInputs, ToolOffer
 from prefrontal.plan.planner import make_plan
 from prefrontal.plan.tokens import estimate_request
@@ -46,22 +50,25 @@ NO_TOKENS = Usage(source="reported")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer with its record."""
+    """A whole answer with its record. standing: what is left of the caller's rate limits."""
 
     response: ChatResponse
     record: RequestRecord
+    standing: tuple[RateStanding, ...] = ()
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What would be done with a request, without doing it.
 
     told: what the model would be told of the effort (None: no model). form: how it would be told the form of its answer.
+    place: which of the model's deployments would be asked, and why (None: it has one).
     """
 
     run: Run
     plan: Plan
     told: EffortFields | None = None
     form: dict[str, Any] | None = None
+    place: Chosen | None = None
 
 
 class Machine:
@@ -96,7 +103,7 @@ class Machine:
         record = self.finish(run, "ok")
         if run.purse is not None:
             await settled(run)
-        return Answer(response=response, record=record)
+        return Answer(response=response, record=record, standing=run.standing())
 
     async def stream(self, request: ChatRequest, context: CallContext, world: World) -> AnswerStream:
         """Return a stream whose first token is there. Its record is written when it ends or is closed. Raises PrefrontalError."""
@@ -127,7 +134,10 @@ class Machine:
         plan = run.plan if aside is None else msgspec.structs.replace(run.plan, reasons=(*run.plan.reasons, aside))
         told = render_for_call(run.effort, run.cards[0], run.request, self.parts.dialects, default_cap=run.default_cap)
         shapes, asks = self.parts.executor.shapes, asks_for_form(run.request)
-        return Explanation(run=run, plan=plan, told=told, form=shapes.shown(run.cards[0], run.request) if asks else None)
+        form = shapes.shown(run.cards[0], run.request) if asks else None
+        runtime, now = self.parts.runtime, self.parts.clock.monotonic()
+        place = would_ask(runtime, self._call(run), run.cards[0], now) if run.cards[0].deployments else None
+        return Explanation(run=run, plan=plan, told=told, form=form, place=place)
 
     def _stood_aside(self, run: Run) -> Reason | None:
         """Return why a reflex that knows the question leaves it to a model; None: none knows it."""
@@ -171,6 +181,7 @@ class Machine:
                 run.to(await self._steps[run.state](run))
         except PrefrontalError as error:
             error.details.setdefault("trace", run.id)
+            error.standing = run.standing()
             self.finish(run, "error", error)
             raise
         except asyncio.CancelledError as gone:
@@ -294,7 +305,7 @@ class Machine:
             purse=run.purse,
             trace=run.propagation(always=self.parts.tracing),
             reach=run.reach,
-            hedge=None if hedge is None else hedge.hedge(),
+            hedge=hedge_of(hedge),
             prefer=preferred_place(run, self.parts),
             who=run.context.key_id,
             priority=run.priority,

@@ -12,6 +12,7 @@ from prefrontal.chat.response import ChatResponse
 from prefrontal.chat.usage import UNKNOWN_USAGE
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
+from prefrontal.contracts.decision import DecisionAnswer
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import NOBODY, Degraded, Payer
@@ -27,6 +28,7 @@ from prefrontal.execute.door import Door
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.live import LiveStream
 from prefrontal.ledger.purse import Purse
+from prefrontal.ledger.standing import RateStanding
 from prefrontal.machine.checking import Check
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.names import Asked
@@ -96,6 +98,7 @@ class Run:
         self.door: Door | None = None
         self.finished = False
         self.record: RequestRecord | None = None
+        self.decisions: tuple[DecisionAnswer, ...] = ()
 
     def to(self, state: State) -> None:
         """Go to `state`. Raises InvariantBroken when the table forbids it."""
@@ -114,6 +117,10 @@ class Run:
         """Return what upstreams are told of this trace: of one that the caller began, and with `always` of any."""
         trace = self.context.trace
         return None if trace is None and not always else Propagation(record_id=self.id, context=trace)
+
+    def standing(self) -> tuple[RateStanding, ...]:
+        """Return what is left of the caller's rate limits; nothing where none holds."""
+        return () if self.purse is None else self.purse.standing(self.model)
 
     @property
     def payer(self) -> Payer:
@@ -190,6 +197,7 @@ class Run:
             error=error.text if error else None,
             config_hash=self.world.hash,
             metadata=self.request.metadata,
+            decisions=self.decisions,
             content=content,
         )
 

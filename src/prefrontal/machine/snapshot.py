@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from prefrontal.chat.request import ChatRequest, text_of
@@ -13,14 +15,24 @@ from prefrontal.machine.money import allowances
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.run import Run
 from prefrontal.plan.inputs import PlanInputs, Stay, ToolOffer
+from prefrontal.plan.prefixes import prefixes_of
+
+_EMPTY: dict[str, Any] = {}
 
 SESSION_CHARACTERS = 2000
 """How much of the first user message tells conversations apart (assumed)."""
 
 
+def named_session(run: Run) -> str | None:
+    """Return the session the caller names; a ``prompt_cache_key`` is one, too: it says what shares a beginning."""
+    request = run.request
+    named = request.hints.session or run.context.session or (request.extra or _EMPTY).get("prompt_cache_key")
+    return named if isinstance(named, str) else None
+
+
 def session_of(run: Run) -> str | None:
     """Return what identifies the conversation: the caller's session, else the start of a conversation of several turns."""
-    explicit = run.request.hints.session or run.context.session
+    explicit = named_session(run)
     if explicit:
         return explicit
     messages = run.request.messages
@@ -63,11 +75,41 @@ def _stay(run: Run, parts: Parts) -> Stay | None:
     affinity = run.world.config.routing.affinity
     if not affinity.enabled:
         return None
+    return stay_of(run, parts, affinity.ttl_s)
+
+
+def stay_of(run: Run, parts: Parts, ttl_s: float) -> Stay | None:
+    """Return where the conversation, or a request that begins like this one, was read last."""
     run.session = session_of(run)
-    explicit = run.request.hints.session or run.context.session
-    if run.session is None or (not explicit and len(run.request.messages) < 3):
-        return None  # a first turn has nothing cached yet
-    return parts.sessions.find(run.session, parts.clock.monotonic(), affinity.ttl_s)
+    now = parts.clock.monotonic()
+    if run.session is not None and (named_session(run) or len(run.request.messages) >= 3):  # a first turn has nothing cached yet
+        found = parts.sessions.find(run.session, now, ttl_s)
+        if found is not None:
+            return found
+    if run.prefixes is None:
+        run.prefixes = prefixes_of(run.request, run.context.key_id or "")
+    return parts.prefixes.find(run.prefixes, now, ttl_s) if run.prefixes else None
+
+
+def note_reader(run: Run, parts: Parts, model: str, tokens: int) -> None:
+    """Remember who read this request: whoever goes on from it finds its beginning cached there."""
+    session = run.session or session_of(run)
+    last = run.journal.last()
+    deployment = None if last is None else last.card.deployment
+    now = parts.clock.monotonic()
+    if session is not None:
+        parts.sessions.note(session, model, tokens, now, deployment)
+    if run.prefixes:
+        parts.prefixes.note(run.prefixes, model, deployment, tokens, now)
+
+
+def preferred_place(run: Run, parts: Parts) -> str | None:
+    """Return the deployment of the first model that has the beginning cached, as far as is known."""
+    affinity = run.world.config.routing.affinity
+    if not run.cards[0].deployments or not affinity.enabled:
+        return None
+    stay = stay_of(run, parts, affinity.ttl_s)
+    return stay.deployment if stay is not None and stay.model == run.cards[0].id else None
 
 
 def _conditions(cards: object, parts: Parts) -> dict[str, ModelRuntime]:

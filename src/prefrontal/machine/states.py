@@ -1,10 +1,12 @@
 """The states of a request and where each may lead. Only states that are built are listed; a test reads this table.
 
-INIT                 ▶ LLM_CALL (model named) | ROUTING_DECISION
+INIT                 ▶ LLM_CALL (model named) | CACHE_LOOKUP | ROUTING_DECISION
 ROUTING_DECISION     ▶ TOOL_ONLY_EXECUTION | MODEL_SELECTION
 TOOL_ONLY_EXECUTION  ▶ SYNTHESIS | MODEL_SELECTION (abstained)
-MODEL_SELECTION      ▶ LLM_CALL
-LLM_CALL             ▶ SYNTHESIS (nothing to validate)
+MODEL_SELECTION      ▶ LLM_CALL | CACHE_LOOKUP
+CACHE_LOOKUP         ▶ SYNTHESIS (the answer is known) | LLM_CALL
+LLM_CALL             ▶ VALIDATION | SYNTHESIS (nothing to validate)
+VALIDATION           ▶ SYNTHESIS | LLM_CALL (repair, or the next model)
 SYNTHESIS            ▶ COMPLETED
 any                  ▶ FAILED | CANCELLED
 """
@@ -23,7 +25,9 @@ class State(StrEnum):
     ROUTING_DECISION = "ROUTING_DECISION"
     TOOL_ONLY_EXECUTION = "TOOL_ONLY_EXECUTION"
     MODEL_SELECTION = "MODEL_SELECTION"
+    CACHE_LOOKUP = "CACHE_LOOKUP"
     LLM_CALL = "LLM_CALL"
+    VALIDATION = "VALIDATION"
     SYNTHESIS = "SYNTHESIS"
     COMPLETED = "COMPLETED"
     FAILED = "FAILED"
@@ -33,11 +37,13 @@ class State(StrEnum):
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 NEXT: dict[State, frozenset[State]] = {
-    State.INIT: frozenset({State.LLM_CALL, State.ROUTING_DECISION}),
+    State.INIT: frozenset({State.LLM_CALL, State.CACHE_LOOKUP, State.ROUTING_DECISION}),
     State.ROUTING_DECISION: frozenset({State.TOOL_ONLY_EXECUTION, State.MODEL_SELECTION}),
     State.TOOL_ONLY_EXECUTION: frozenset({State.SYNTHESIS, State.MODEL_SELECTION}),
-    State.MODEL_SELECTION: frozenset({State.LLM_CALL}),
-    State.LLM_CALL: frozenset({State.SYNTHESIS}),
+    State.MODEL_SELECTION: frozenset({State.LLM_CALL, State.CACHE_LOOKUP}),
+    State.CACHE_LOOKUP: frozenset({State.SYNTHESIS, State.LLM_CALL}),
+    State.LLM_CALL: frozenset({State.VALIDATION, State.SYNTHESIS}),
+    State.VALIDATION: frozenset({State.SYNTHESIS, State.LLM_CALL}),
     State.SYNTHESIS: frozenset({State.COMPLETED}),
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset(),

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from prefrontal.chat.blocks import Text
 from prefrontal.chat.collect import Collector
+from prefrontal.chat.replay import chunks_of
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.record import RequestRecord
@@ -15,6 +15,7 @@ from prefrontal.errors import InvariantBroken, PrefrontalError, cause_of
 from prefrontal.machine.money import settled
 from prefrontal.machine.run import Run, extension
 from prefrontal.machine.states import State
+from prefrontal.machine.validation import Watch
 
 Finish = Callable[..., RequestRecord]
 
@@ -22,11 +23,12 @@ Finish = Callable[..., RequestRecord]
 class AnswerStream:
     """Chunks in batches; then the usage and the record. Close it whatever happens: only then is the request settled."""
 
-    __slots__ = ("_chunks", "_collector", "_finish", "_keep", "run")
+    __slots__ = ("_chunks", "_collector", "_finish", "_keep", "_watch", "run")
 
-    def __init__(self, run: Run, finish: Finish) -> None:
+    def __init__(self, run: Run, finish: Finish, watch: Watch | None = None) -> None:
         self.run = run
         self._finish = finish
+        self._watch = watch
         self._keep = run.keeps_content
         self._collector: Collector | None = Collector() if self._keep else None
         self._chunks: list[Chunk] | None = None if run.live is not None else _whole(run)
@@ -42,6 +44,8 @@ class AnswerStream:
             chunks, self._chunks = self._chunks or [], []
             if not chunks:
                 self._end()
+                if run.purse is not None:
+                    await settled(run)
             return chunks
         try:
             chunks = await run.live.read()
@@ -58,16 +62,38 @@ class AnswerStream:
             await run.live.aclose()
             self._finish(run, "error", InvariantBroken(f"{type(error).__name__} inside the gateway."))
             raise
+        self._see(chunks)
+        if not chunks:
+            await self._judge()
+            self._end()
+            if run.purse is not None:
+                await settled(run)
+        return chunks
+
+    def _see(self, chunks: list[Chunk]) -> None:
+        """Collect what is needed of the answer when it has been passed on."""
         for chunk in chunks:
             if self._keep or chunk.reasoning or chunk.tool_calls or chunk.signature or chunk.redacted:
                 if self._collector is None:
                     self._collector = Collector()
                 self._collector.add(chunk)
-        if not chunks:
-            self._end()
-            if run.purse is not None:
-                await settled(run)
-        return chunks
+        if self._watch is not None:
+            self._watch.see(chunks)
+
+    async def _judge(self) -> None:
+        """Say whether what was passed on holds. Raises StructuredOutputInvalid; the record is written then."""
+        watch, run = self._watch, self.run
+        if watch is None or run.finished:
+            return
+        wrong = watch.end()
+        if wrong is None:
+            run.to(State.SYNTHESIS)
+            return
+        wrong.details.setdefault("trace", run.id)
+        self._remember()
+        self._finish(run, "error", wrong)
+        await settled(run)
+        raise wrong
 
     def _end(self) -> None:
         if self.run.finished:
@@ -110,7 +136,5 @@ class AnswerStream:
 
 
 def _whole(run: Run) -> list[Chunk]:
-    """A reflex's answer as a stream: one chunk with the text, one with the end."""
-    response = run.response
-    text = "".join(b.text for c in (response.choices if response else ()) for b in c.blocks if isinstance(b, Text))
-    return [Chunk(role="assistant", text=text), Chunk(finish_reason="stop", raw_finish="stop")]
+    """A whole answer, of a reflex or from the cache, as a stream."""
+    return [] if run.response is None else chunks_of(run.response)

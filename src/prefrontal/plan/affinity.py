@@ -45,8 +45,9 @@ def keep(
     if gain > needed:
         text = f"moves off '{stay.model}': '{best.model}' is better by {gain:.0%}, more than the {needed:.0%} its cache is worth"
         return ranked, text
+    what = "stays on" if stay.by == "session" else "begins like another request, so it goes to"
     text = (
-        f"stays on '{stay.model}': about {stay.cached_tokens} tokens are cached there, "
+        f"{what} '{stay.model}': about {stay.cached_tokens} tokens are cached there, "
         f"and moving would gain {max(0.0, gain):.0%} of the {needed:.0%} it would have to"
     )
     return [here, *(s for s in ranked if s.model != stay.model)], text

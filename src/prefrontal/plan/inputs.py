@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,10 +18,15 @@ from prefrontal.contracts.runtime import IDLE, ModelRuntime
 
 
 class Stay(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this conversation was answered last: the model, and how many of its tokens are likely still cached there."""
+    """Where this was read last: the model, and how many of its tokens are likely still cached there.
+
+    deployment: which of the model's, None: it has one. by: what tells so, the conversation or the same beginning.
+    """
 
     model: str
     cached_tokens: int
+    deployment: str | None = None
+    by: Literal["session", "prefix"] = "session"
 
 
 class ToolOffer(msgspec.Struct, frozen=True, kw_only=True):

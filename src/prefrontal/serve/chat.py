@@ -22,7 +22,8 @@ from prefrontal.providers.openai.client_stream import ChatStreamRenderer, Comple
 from prefrontal.providers.openai.completions import parse_completion_request, render_completion_response
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.providers.openai.response import render_chat_response
-from prefrontal.serve.heads import degraded_header, dropped_header, first_headers, whole_headers
+from prefrontal.serve.heads import cache_headers, degraded_header, dropped_header, first_headers, whole_headers
+from prefrontal.serve.pace import rate_headers
 from prefrontal.serve.types import JSON_TYPE, STREAM_HEADERS, Headers, Send, send_body
 from prefrontal.serve.watcher import Watcher
 
@@ -108,6 +109,8 @@ async def serve_request(
                 if dialect.settle is not None:
                     data = await dialect.settle(data)
                 headers = [*whole_headers(record, context.request_id), JSON_TYPE, *extra]
+                if answer.standing:
+                    headers += rate_headers(answer.standing, context.route, pf.clock.now())
                 await send_body(send, 200, headers, data)
     except asyncio.CancelledError:
         task = asyncio.current_task()
@@ -123,6 +126,9 @@ async def _send_stream(
     headers = first_headers(run.id, context.request_id, run.model, run.answered_by, run.effort.score)
     dropped_header(run.dropped(), headers)
     degraded_header(run.degraded, headers)
+    cache_headers(run.cache, headers)
+    if run.purse is not None:
+        headers += rate_headers(run.standing(), context.route, run.journal.clock.now())
     renderer = dialect.stream(
         id=dialect.prefix + run.id[4:],
         model=run.model or request.model,

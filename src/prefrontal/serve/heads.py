@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prefrontal.contracts.cache import CACHE_WISHES, CacheNote, CacheWish
 from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.contracts.trace import TraceContext, parse_traceparent
 from prefrontal.contracts.wire import Dropped
-from prefrontal.errors import AllAttemptsFailed, LimitExceeded, PrefrontalError, ProviderError
+from prefrontal.errors import AllAttemptsFailed, InvalidRequest, LimitExceeded, PrefrontalError, ProviderError
 from prefrontal.machine.run import told
 from prefrontal.serve.types import Headers
 
@@ -33,6 +34,16 @@ def trace_of(headers: Mapping[bytes, bytes]) -> TraceContext | None:
     return parse_traceparent(headers[b"traceparent"].decode("latin-1"), state.decode("latin-1") if state else None)
 
 
+def cache_wish(value: bytes) -> CacheWish:
+    """Return what the header ``x-prefrontal-cache`` asks. Raises InvalidRequest for any other word."""
+    text = value.decode("latin-1").strip().lower()
+    for wish in CACHE_WISHES:
+        if text == wish:
+            return wish
+    known = ", ".join(CACHE_WISHES)
+    raise InvalidRequest(f"x-prefrontal-cache cannot be '{text}'.", param="x-prefrontal-cache", hint=f"Known: {known}.")
+
+
 def first_headers(trace: str, request_id: str | None, model: str | None, answered_by: str, effort: float | None) -> Headers:
     """Return the headers that every answer carries."""
     echoed = (request_id or trace).encode()
@@ -47,6 +58,14 @@ def first_headers(trace: str, request_id: str | None, model: str | None, answere
     if effort is not None:
         headers.append((b"x-prefrontal-effort", b"%.3g" % effort))
     return headers
+
+
+def cache_headers(note: CacheNote | None, headers: Headers) -> None:
+    """Add what the response cache did, as far as it is known at the first byte."""
+    if note is not None:
+        headers.append((b"x-prefrontal-cache", note.status.encode()))
+        if note.id is not None:
+            headers.append((b"x-prefrontal-cache-id", note.id.encode()))
 
 
 def degraded_header(degraded: Degraded | None, headers: Headers) -> None:
@@ -69,6 +88,7 @@ def whole_headers(record: RequestRecord, request_id: str | None) -> Headers:
     headers = first_headers(record.id, request_id, record.model, record.answered_by, record.effort_score)
     dropped_header(record.dropped, headers)
     degraded_header(record.degraded, headers)
+    cache_headers(record.cache, headers)
     if record.cost_usd is not None:
         headers.append((b"x-prefrontal-cost-usd", b"%.9f" % record.cost_usd))
     headers.append((b"x-prefrontal-attempts", b"%d" % len(record.attempts)))

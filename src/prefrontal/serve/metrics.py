@@ -8,7 +8,10 @@ from itertools import accumulate
 from typing import Any
 
 from prefrontal.app.library import Prefrontal
+from prefrontal.chat.usage import Usage
+from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.contracts.verdict import Validation
 from prefrontal.errors import PrefrontalError
 from prefrontal.serve.gauges import Gauges
 
@@ -54,12 +57,23 @@ class Metrics:
         task = ("model", "task_type")
         self._task_requests = Counts("prefrontal_task_requests", "Assessed requests, by their end.", (*task, "status"))
         self._task_duration = Means("prefrontal_task_duration_seconds", "Assessed requests that went well.", task)
+        form = ("model", "method", "outcome")
+        self._forms = Counts("prefrontal_structured_outputs", "Answers held to a form, by how it was told and what came.", form)
         self._task_cost = Counts("prefrontal_task_cost_usd", "Known cost of assessed requests in USD.", task)
+        place = ("model", "deployment", "outcome")
+        self._places = Counts("prefrontal_deployment_attempts", "Calls to deployments of models that have several.", place)
+        self._hedges = Counts("prefrontal_hedges", "Second attempts beside slow first ones, by their end.", ("model", "outcome"))
+        self._shed = Counts("prefrontal_shed", "Requests refused for want of room.", ("reason", "priority"))
+        self._admission = Spread("prefrontal_admission_wait_seconds", "Wait of requests to be let in.", ("priority",), SECONDS)
+        self._cache = Counts("prefrontal_cache_requests", "Requests the response cache had to do with.", ("status",))
+        self._saved = Counts("prefrontal_cache_saved_usd", "Known cost of the calls that were not made again.", ("model",))
         self.registry = CollectorRegistry()
         for part in (
             *(self._requests, self._duration, self._first_token, self._overhead),
             *(self._tokens, self._cost, self._attempts, self._errors, self._queued),
-            *(self._task_requests, self._task_duration, self._task_cost, Gauges(pf)),
+            *(self._places, self._hedges, self._shed, self._admission),
+            *(self._cache, self._saved),
+            *(self._forms, self._task_requests, self._task_duration, self._task_cost, Gauges(pf)),
         ):
             self.registry.register(part)
 
@@ -71,21 +85,41 @@ class Metrics:
         self._overhead.add((), record.overhead_ms / 1000.0)
         if record.first_token_ms is not None:
             self._first_token.add((model,), record.first_token_ms / 1000.0)
-        usage = record.usage
-        if usage.uncached_input_tokens:
-            self._tokens.add((model, "input"), usage.uncached_input_tokens)
-        if usage.cache_read_tokens:
-            self._tokens.add((model, "cached_input"), usage.cache_read_tokens)
-        if usage.output_tokens:
-            self._tokens.add((model, "output"), usage.output_tokens)
+        if record.cache is not None:
+            self._observe_cache(record.cache, model)
+        if record.answered_by != "cache":  # its tokens were used once, by the call that was made
+            self._observe_usage(record.usage, model)
         if record.cost_usd:
             self._cost.add((model,), record.cost_usd)
         for attempt in record.attempts:
             self._attempts.add((attempt.model, attempt.outcome, attempt.error_code or ""))
             if attempt.queued_ms:
                 self._queued.add((attempt.model,), attempt.queued_ms / 1000.0)
+            if attempt.deployment is not None:
+                self._places.add((attempt.model, attempt.deployment, attempt.outcome))
+            if attempt.hedge:
+                self._hedges.add((attempt.model, "lost" if attempt.outcome == "hedge_lost" else attempt.outcome))
+        if record.shed is not None:
+            self._shed.add((record.shed, record.priority))
+        if record.admission_ms:
+            self._admission.add((record.priority,), record.admission_ms / 1000.0)
+        if record.validation is not None:
+            self._forms.add((model, record.validation.method or "", outcome_of(record.validation)))
         if record.assessment is not None:
             self._observe_task(record, model, record.assessment.task_type)
+
+    def _observe_cache(self, note: CacheNote, model: str) -> None:
+        self._cache.add((note.status,))
+        if note.saved_usd:
+            self._saved.add((model,), note.saved_usd)
+
+    def _observe_usage(self, usage: Usage, model: str) -> None:
+        if usage.uncached_input_tokens:
+            self._tokens.add((model, "input"), usage.uncached_input_tokens)
+        if usage.cache_read_tokens:
+            self._tokens.add((model, "cached_input"), usage.cache_read_tokens)
+        if usage.output_tokens:
+            self._tokens.add((model, "output"), usage.output_tokens)
 
     def _observe_task(self, record: RequestRecord, model: str, task_type: str) -> None:
         """Count for a model and a task type: so many, so long, so dear. Ten task types at most."""
@@ -105,6 +139,15 @@ class Metrics:
         from prometheus_client import generate_latest
 
         return generate_latest(self.registry)
+
+
+def outcome_of(validation: Validation) -> str:
+    """Return how an answer came to hold, or that it does not."""
+    if not validation.passed:
+        return "invalid"
+    if validation.escalations:
+        return "escalated"
+    return "repaired" if validation.repairs else "mended" if validation.mended else "valid"
 
 
 def bounded(labels: tuple[str, ...], known: Sized) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from prefrontal.serve.heads import cache_wish, error_headers, request_id_of, tra
 from prefrontal.serve.messages import serve_messages
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
+from prefrontal.serve.pace import rate_headers
 from prefrontal.serve.responses import serve_responses
 from prefrontal.serve.routes import build_routes
 from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
@@ -146,6 +147,7 @@ class Site:
         else:
             kind, body = [JSON_TYPE], error_body(send.path, error, request_id)
         headers = [*error_headers(error, request_id), *kind, *extra]
+        headers += rate_headers(error.standing, send.path, self.pf.clock.now())
         if isinstance(error, PayloadTooLarge):
             headers.append((b"connection", b"close"))  # the rest of the body is not read
         await send_body(send.adding([]), error.status, headers, body)

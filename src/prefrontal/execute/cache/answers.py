@@ -80,6 +80,10 @@ class ResponseCache:
             self._store.bound(settings.max_bytes)
         self.settings = settings
 
+    def move_to(self, store: AnswerStore) -> None:
+        """Keep answers in another store, such as one of several gateways. Call it before the first request."""
+        self._store = store
+
     async def find(self, key: CacheKey) -> Kept | None:
         """Return the answer that lies under a key and is young enough; None also when the store cannot be used."""
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from prefrontal.chat.usage import Usage
+from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.record import Attempt, RequestRecord
 from prefrontal.serve.ui.timeline import duration, timeline_of
 
@@ -83,6 +84,16 @@ def money(usd: float | None) -> str:
     return f"${usd:.2f}" if usd >= 1 else f"${usd:.6f}".rstrip("0") if usd >= 1e-6 else f"${usd:.2g}"
 
 
+def cache_words(note: CacheNote) -> str:
+    """Return what the response cache did, in one line."""
+    parts: list[str] = [note.status]
+    parts += [] if note.age_s is None else [f"{note.age_s:,.0f} s old"]
+    parts += [] if note.saved_usd is None else [f"saved {money(note.saved_usd)}"]
+    parts += [] if note.reason is None else [note.reason]
+    parts += [] if note.id is None else [note.id]
+    return ", ".join(parts)
+
+
 def _facts(record: RequestRecord) -> Facts:
     found = [
         ("Status", f"{record.status} ({record.http_status})"),
@@ -94,6 +105,7 @@ def _facts(record: RequestRecord) -> Facts:
         ("Our own time", duration(record.overhead_ms)),
         ("Cost", money(record.cost_usd)),
         ("Tokens", f"{record.usage.input_tokens:,} in, {record.usage.output_tokens:,} out ({record.usage.source})"),
+        *([("Response cache", cache_words(record.cache))] if record.cache is not None else []),
         ("Effort", "the model's default" if record.effort_score is None else f"{record.effort_score:.2f}"),
     ]
     if record.error_code:
