@@ -78,8 +78,8 @@ async def test_many_calls_share_a_transaction(opened: Open, monkeypatch: pytest.
     """Two hundred reservations at once take far fewer transactions than there are calls."""
     vault = await opened()
     groups: list[int] = []
-    take = vault._take_steps
-    monkeypatch.setattr(vault, "_take_steps", lambda steps: (groups.append(len(steps)), take(steps))[1])
+    take = vault.order._take_steps
+    monkeypatch.setattr(vault.order, "_take_steps", lambda steps: (groups.append(len(steps)), take(steps))[1])
     claims = [Claim(charge=made_charge(number), lines=(daily(limit_pico=10**6),)) for number in range(200)]
     assert await asyncio.gather(*[vault.reserve(claim) for claim in claims]) == [None] * 200
     assert sum(groups) == 200
@@ -109,7 +109,7 @@ async def test_while_the_database_is_gone_calls_are_refused_and_ends_wait(
             await other.standings(lines)
     finally:
         postgres_server.start()
-    await eventually(lambda: not vault._todo and vault._problem is None)
+    await eventually(lambda: not vault.order.todo and vault.order.problem is None)
     expected = Totals(spent_pico=7, spent_tokens=1, held_pico=10, held_tokens=5)
     assert await other.standings(lines) == [expected] * 2
     await vault.recount([("global", "day"), ("key", "day")])
@@ -117,7 +117,9 @@ async def test_while_the_database_is_gone_calls_are_refused_and_ends_wait(
     assert await vault.reserve(Claim(charge=made_charge(12), lines=lines)) is None
 
 
-async def test_a_commit_whose_answer_is_lost_counts_once(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_commit_whose_answer_is_lost_counts_once(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, eventually: Any
+) -> None:
     """The group is carried out again when the connection breaks after the commit: nothing is held or spent twice."""
     vault = await opened()
     lines = (daily(limit_pico=1000),)
@@ -136,8 +138,7 @@ async def test_a_commit_whose_answer_is_lost_counts_once(opened: Open, monkeypat
     vault.settle(ended(made_charge(1), pico=4))
     with pytest.raises(StoreError):
         await vault.committed()
-    while vault._todo:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not vault.order.todo)
     assert broken == [True]
     assert await vault.standings(lines) == [Totals(spent_pico=4, spent_tokens=1)]
 

@@ -78,21 +78,17 @@ class Settle(msgspec.Struct, frozen=True, kw_only=True):
     """A charge as it ended."""
 
     charge: Charge
+    answer: None = None
 
 
 class Release(msgspec.Struct, frozen=True, kw_only=True):
     """A charge that used nothing."""
 
     charge_id: str
+    answer: None = None
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing but a place in the order, and whom to tell when it is reached."""
-
-    answer: asyncio.Future[None]
-
-
-Step = Reserve | Settle | Release | Mark
+Step = Reserve | Settle | Release
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,16 +110,15 @@ class Desk:
 
     async def take(self, steps: Sequence[Step]) -> list[Denial | None]:
         """Take the steps in their order; return what came of the claims among them, in theirs. Raises what the driver raises."""
-        ids = {text(_id_of(step)) for step in steps if not isinstance(step, Mark)}
-        if ids:
-            self._fill(await self._connection.fetch(_ROWS, sorted(ids)))
+        ids = sorted({text(_id_of(step)) for step in steps})
+        self._fill(await self._connection.fetch(_ROWS, ids))
         lines = {stored_key(line.key): line for step in steps if isinstance(step, Reserve) for line in step.claim.lines}
         await self._lock({key for stored in self._rows.values() for key in stored.keys} | set(lines), lines)
         found: list[Denial | None] = []
         for step in steps:
             if isinstance(step, Reserve):
                 found.append(self._reserve(step.claim))
-            elif not isinstance(step, Mark):
+            else:
                 self._end(step)
         await self._write()
         return found
@@ -283,7 +278,7 @@ def _stored(row: Any) -> Stored:
     return Stored(charge=charge, keys=keys)
 
 
-def _id_of(step: Reserve | Settle | Release) -> str:
+def _id_of(step: Step) -> str:
     if isinstance(step, Reserve):
         return step.claim.charge.id
     return step.charge.id if isinstance(step, Settle) else step.charge_id

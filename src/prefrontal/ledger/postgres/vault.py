@@ -7,23 +7,18 @@ database is gone, reservations are refused at once and what has ended waits; it 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Iterable, Sequence
 
-import asyncpg
 import msgspec
 
 from prefrontal.clock import Clock
 from prefrontal.contracts.money import Charge, Scope
-from prefrontal.errors import StoreError
 from prefrontal.ledger.books import Claim, Denial, Line, Sheet, Totals
 from prefrontal.ledger.keys import VirtualKey
 from prefrontal.ledger.postgres.books import (
     READ_BOOKS,
     REAP_MAX,
     Desk,
-    Mark,
     Release,
     Reserve,
     Settle,
@@ -33,7 +28,7 @@ from prefrontal.ledger.postgres.books import (
     stored_key,
     totals_of,
 )
-from prefrontal.ledger.postgres.pool import POISON, RETRY_AFTER_S
+from prefrontal.ledger.postgres.order import Order, Work, answer
 from prefrontal.ledger.postgres.sql import (
     PUT_CHARGES,
     charge_row,
@@ -46,23 +41,6 @@ from prefrontal.ledger.postgres.sql import (
 )
 from prefrontal.ledger.postgres.store import PostgresLedger
 from prefrontal.ledger.vault import MAX_AUDIT, Audit, SpendQuery, SpendRow, Spent
-from prefrontal.ledger.writer import RETRY_S
-
-log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-WAIT_S = 5.0
-"""How long a commit is waited for (assumed: a hundred times what a busy database takes)."""
-
-STEPS_MAX = 500
-"""Steps in one transaction at most, so that books are not locked for long (assumed: some ten milliseconds)."""
-
-TRIES = 3
-"""How often a group is tried that another transaction stops (assumed)."""
-
-AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-"""What another transaction caused, and a second try mends."""
 
 _PUT_KEY = (
     "INSERT INTO keys (id, hash, name, body) VALUES ($1, $2, $3, $4)"
@@ -85,52 +63,40 @@ _TIDY = (  # windows that ended long ago; a month's last call may end a day late
 )
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """Something other than a step that has its place in the order; `answer` hears what it returns."""
-
-    run: Callable[[], Awaitable[object]]
-    answer: asyncio.Future[object] | None = None
-
-
 class PostgresVault:
     """Implements `SharedVault` on an open `PostgresLedger`, with its connections. Belongs to one event loop."""
 
     def __init__(self, ledger: PostgresLedger, *, clock: Clock) -> None:
         self._ledger = ledger
         self._postgres = ledger.postgres
-        self._clock = clock
-        self._todo: list[Step | Work] = []
-        self._task: asyncio.Task[None] | None = None
-        self._problem: str | None = None
-        self._closing = False
+        self.order = Order(self._take, postgres=ledger.postgres, clock=clock, what="the books")
         self._decoder = msgspec.json.Decoder(VirtualKey)
-        ledger.before_close.append(self.aclose)
+        ledger.before_close.append(self.order.aclose)
 
     # -- saying --------------------------------------------------------------------------------------------------------
 
     def put_charge(self, charge: Charge) -> None:
         """See `Vault.put_charge`."""
         row = charge_row(charge)
-        self._say(Work(run=lambda: self._postgres.execute(PUT_CHARGES, *columns([row]))))
+        self.order.say(Work(run=lambda: self._postgres.execute(PUT_CHARGES, *columns([row]))))
 
     def drop_charge(self, charge_id: str) -> None:
         """See `Vault.drop_charge`."""
-        self._say(Work(run=lambda: self._postgres.execute("DELETE FROM charges WHERE id = $1", text(charge_id))))
+        self.order.say(Work(run=lambda: self._postgres.execute("DELETE FROM charges WHERE id = $1", text(charge_id))))
 
     async def reserve(self, claim: Claim) -> Denial | None:
         """See `SharedVault.reserve`. Refused at once while the database is known to be gone."""
-        self._check()
-        answer: asyncio.Future[Denial | None] = asyncio.get_running_loop().create_future()
-        self._say(Reserve(claim=claim, answer=answer))
-        return await self._in_time(answer)
+        waiting: asyncio.Future[Denial | None] = asyncio.get_running_loop().create_future()
+        denial: Denial | None = await self.order.ask(Reserve(claim=claim, answer=waiting))
+        return denial
 
     def settle(self, charge: Charge) -> None:
         """See `SharedVault.settle`."""
-        self._say(Settle(charge=charge))
+        self.order.say(Settle(charge=charge))
 
     def release(self, charge_id: str) -> None:
         """See `SharedVault.release`."""
-        self._say(Release(charge_id=charge_id))
+        self.order.say(Release(charge_id=charge_id))
 
     async def recount(self, sheets: Iterable[Sheet], subject: str | None = None) -> None:
         """See `SharedVault.recount`."""
@@ -142,7 +108,7 @@ class PostgresVault:
             for scope, span in wanted:
                 await self._postgres.execute(_THROW_AWAY, scope, span, only)
 
-        await self._ask(run)
+        await self.order.do(run)
 
     async def reap(self, now_s: float) -> int:
         """See `Vault.reap`. What another process is reaping is left to it."""
@@ -157,7 +123,7 @@ class PostgresVault:
             await self._postgres.execute(_TIDY, now_s)
             return total
 
-        return await self._ask(run)
+        return await self.order.do(run)
 
     async def save_key(self, key: VirtualKey, audit: Audit) -> None:
         """See `Vault.save_key`."""
@@ -169,137 +135,17 @@ class PostgresVault:
                 await connection.execute(_PUT_KEY, *row)
                 await connection.execute(_ADD_AUDIT, *note)
 
-        await self._ask(run)
+        await self.order.do(run)
 
     async def committed(self) -> None:
         """See `Vault.committed`."""
-        if not self._todo:
-            return
-        self._check()
-        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._say(Mark(answer=answer))
-        await self._in_time(answer)
+        await self.order.reached()
 
-    async def aclose(self) -> None:
-        """Carry out what was said, or say that it is lost; the ledger calls this before it closes."""
-        self._closing = True
-        if self._task is not None:
-            try:
-                async with self._clock.timeout(WAIT_S):
-                    await self._task
-            except TimeoutError:
-                log.error("the books did not end in time")
-        if self._todo:
-            log.error("%d ends of calls could not be written before the end: %s", len(self._todo), self._problem)
-
-    # -- carrying out --------------------------------------------------------------------------------------------------
-
-    def _say(self, what: Step | Work) -> None:
-        self._todo.append(what)
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._carry_out(), name="books")
-
-    async def _ask(self, run: Callable[[], Awaitable[T]]) -> T:
-        """Have something done in its place and return what it returns. Raises StoreError; it is tried again then."""
-        self._check()
-        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._say(Work(run=run, answer=answer))
-        return cast("T", await self._in_time(answer))
-
-    async def _in_time(self, answer: asyncio.Future[T]) -> T:
-        try:
-            async with self._clock.timeout(WAIT_S):
-                return await answer
-        except TimeoutError:
-            raise self._refusal(f"nothing was committed for {WAIT_S:g} s") from None
-
-    def _check(self) -> None:
-        if self._problem is not None:
-            raise self._refusal(self._problem)
-        if self._closing:
-            raise self._refusal("the ledger is closed")
-
-    @staticmethod
-    def _refusal(why: str) -> StoreError:
-        return StoreError(f"The ledger cannot be written: {why}.", retry_after_s=RETRY_AFTER_S)
-
-    async def _carry_out(self) -> None:
-        """Carry out what is to be done until there is nothing left, or for as long as the database is gone."""
-        while self._todo or self._problem is not None:
-            try:
-                await self._next(_group(self._todo))
-            except StoreError as error:
-                self._failed(error.message.rstrip("."))
-                if self._closing:
-                    break
-                await self._clock.sleep(RETRY_S)
-            else:
-                if self._problem is not None:
-                    self._problem = None
-                    log.warning("the books can be written again")
-        self._task = None
-
-    async def _next(self, group: list[Step | Work]) -> None:
-        """Carry out a group and take it off the list. Raises StoreError: it stays there."""
-        for _ in range(TRIES):
-            try:
-                await self._take(group)
-            except StoreError as error:
-                if isinstance(error.__cause__, AGAIN):
-                    continue
-                if not isinstance(error.__cause__, POISON):
-                    raise
-                await self._one_by_one(group, error)
-            else:
-                del self._todo[: len(group)]
-            return
-        raise StoreError(f"other transactions came first {TRIES} times")
-
-    async def _take(self, group: list[Step | Work]) -> None:
-        if not group:
-            await self._postgres.execute("SELECT 1")  # whether the database is back
-        elif isinstance(group[0], Work):
-            found = await group[0].run()
-            if group[0].answer is not None and not group[0].answer.done():
-                group[0].answer.set_result(found)
-        else:
-            await self._take_steps([step for step in group if not isinstance(step, Work)])
-
-    async def _take_steps(self, steps: list[Step]) -> None:
-        # a reservation that was given up before it was sent need not be made
-        steps = [step for step in steps if not (isinstance(step, Reserve) and step.answer.done())]
+    async def _take(self, steps: list[Step]) -> None:
         async with self._postgres.transaction() as connection:
-            answers = iter(await Desk(connection).take(steps))
-        for step in steps:
-            if isinstance(step, Reserve):
-                answer = next(answers)
-                if not step.answer.done():
-                    step.answer.set_result(answer)
-            elif isinstance(step, Mark) and not step.answer.done():
-                step.answer.set_result(None)
-
-    async def _one_by_one(self, group: list[Step | Work], error: StoreError) -> None:
-        """Carry out one after the other what cannot be carried out together; what never can be is left out."""
-        for one in group:
-            try:
-                if len(group) == 1:
-                    raise error
-                await self._take([one])
-            except StoreError as failed:
-                if not isinstance(failed.__cause__, POISON):
-                    raise
-                log.error("a step is left out of the books: %s", failed.message)
-                _refuse(one, failed)
-            del self._todo[0]
-
-    def _failed(self, why: str) -> None:
-        """Refuse whoever waits; what has ended stays, reservations do not: nobody would use them."""
-        if self._problem is None:
-            log.error("the books cannot be written: %s", why)
-        self._problem = why
-        for one in self._todo:
-            _refuse(one, self._refusal(why))
-        self._todo = [one for one in self._todo if not isinstance(one, Reserve | Mark)]
+            found = await Desk(connection).take(steps)
+        for step, denial in zip([step for step in steps if isinstance(step, Reserve)], found, strict=True):
+            answer(step, denial)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -361,20 +207,3 @@ class PostgresVault:
         query = f"SELECT at_s, actor, action, target, details FROM audit ORDER BY number DESC LIMIT {count:d}"  # noqa: S608 - a number
         names = ("at_s", "actor", "action", "target", "details")
         return [Audit(**dict(zip(names, row, strict=True))) for row in await self._postgres.fetch(query)]
-
-
-def _group(todo: Sequence[Step | Work]) -> list[Step | Work]:
-    """Return what is carried out next: as many steps as come first, or one piece of other work."""
-    if todo and isinstance(todo[0], Work):
-        return [todo[0]]
-    group: list[Step | Work] = []
-    for one in todo[:STEPS_MAX]:
-        if isinstance(one, Work):
-            break
-        group.append(one)
-    return group
-
-
-def _refuse(one: Step | Work, error: StoreError) -> None:
-    if not isinstance(one, Settle | Release) and one.answer is not None and not one.answer.done():
-        one.answer.set_exception(error)
