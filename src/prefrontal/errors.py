@@ -57,6 +57,7 @@ class PrefrontalError(Exception):
     type: ClassVar[str] = "server_error"
     origin: ClassVar[Origin] = "gateway"
     retryable: ClassVar[bool] = False
+    standing: tuple[Any, ...] = ()  # what is left of the caller's rate limits, for headers
 
     def __init__(
         self,
@@ -68,10 +69,8 @@ class PrefrontalError(Exception):
         details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.param = param
-        self.hint = hint
-        self.retry_after_s = retry_after_s
+        self.message, self.hint = message, hint
+        self.param, self.retry_after_s = param, retry_after_s
         self.details: dict[str, Any] = details or {}
 
     @property
@@ -211,9 +210,7 @@ class ConfigError(PrefrontalError):
         hint: str | None = None,
     ) -> None:
         super().__init__(message, param=path, hint=hint)
-        self.file = file
-        self.path = path
-        self.rule = rule
+        self.file, self.path, self.rule = file, path, rule
         self.details = {"file": file, "path": path, "rule": rule, "hint": hint}
 
     def __str__(self) -> str:
@@ -267,12 +264,9 @@ class ProviderError(PrefrontalError):
         details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message, param=param, hint=hint, retry_after_s=retry_after_s, details=details)
-        self.model = model
-        self.provider = provider
-        self.upstream_status = upstream_status
-        self.upstream_request_id = upstream_request_id
-        self.upstream_code = upstream_code
-        self.should_retry = should_retry
+        self.model, self.provider = model, provider
+        self.upstream_status, self.upstream_code = upstream_status, upstream_code
+        self.upstream_request_id, self.should_retry = upstream_request_id, should_retry
 
 
 class ProviderRejected(ProviderError):
@@ -399,10 +393,7 @@ def cause_of(cancelled: BaseException) -> PrefrontalError | None:
 
 def every_error() -> list[type[PrefrontalError]]:
     """All classes of the tree, for the tests that check that each is documented."""
-    found: list[type[PrefrontalError]] = []
-    queue: list[type[PrefrontalError]] = [PrefrontalError]
-    while queue:
-        cls = queue.pop()
-        found.append(cls)
-        queue.extend(cls.__subclasses__())
+    found: list[type[PrefrontalError]] = [PrefrontalError]
+    for cls in found:  # grows while it is walked
+        found.extend(cls.__subclasses__())
     return sorted(set(found), key=lambda cls: cls.__name__)

@@ -8,6 +8,7 @@ import msgspec
 
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.machine.machine import Explanation
+from prefrontal.plan.balance import Chosen
 
 
 def _told(fields: EffortFields) -> dict[str, Any]:
@@ -17,6 +18,15 @@ def _told(fields: EffortFields) -> dict[str, Any]:
         "fields": fields.fields,
         "suffix": fields.suffix,
         "notes": [msgspec.to_builtins(note) for note in fields.notes],
+    }
+
+
+def _place(choice: Chosen) -> dict[str, Any]:
+    """Return the deployment that would be asked, why, and why not each of the others."""
+    return {
+        "name": choice.name,
+        "reason": choice.reason,
+        "others": [{"name": name, "why_not": why} for name, why in choice.others],
     }
 
 
@@ -33,6 +43,8 @@ def explanation(found: Explanation) -> dict[str, Any]:
         "policy": plan.policy,
         "effort": msgspec.to_builtins(plan.effort),
         "effort_sent": None if found.told is None else _told(found.told),
+        "structured_output": found.form,
+        "deployment": None if found.place is None else _place(found.place),
         "fallbacks": list(plan.fallbacks),
         "estimate": msgspec.to_builtins(plan.estimate),
         "reasons": [msgspec.to_builtins(reason) for reason in plan.reasons],

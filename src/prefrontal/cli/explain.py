@@ -30,6 +30,8 @@ def show_explanation(found: dict[str, Any], screen: Screen) -> None:
         rows += [
             ("effort", _effort(effort)),
             ("sent for it", _sent(found.get("effort_sent") or {})),
+            ("deployment", _place(found.get("deployment"))),
+            ("form", _form(found.get("structured_output"))),
             ("policy", f"{found.get('policy')}, channel {found.get('channel')}"),
             ("then", ", ".join(found.get("fallbacks") or ()) or "no other model would be tried"),
             ("estimate", _estimate(found.get("estimate") or {})),  # a named model is not estimated
@@ -81,6 +83,22 @@ def _sent(told: dict[str, Any]) -> str:
         words.append(f"'{told['suffix']}' behind the prompt")
     notes = " ".join(note["reason"] for note in told.get("notes") or ())
     return " ".join(filter(None, [", ".join(words) or "nothing.", notes]))
+
+
+def _place(place: dict[str, Any] | None) -> str:
+    """Return which deployment would be asked and why; nothing for a model that has one."""
+    if not place:
+        return ""
+    return f"{place['name'] or 'none'} ({place['reason']})"
+
+
+def _form(form: dict[str, Any] | None) -> str:
+    """Return how the model would be told the form of its answer; nothing for a request that asks for none."""
+    if not form:
+        return ""
+    way = f"the field {form['field']}" if form["method"] == "field" else form["method"]
+    learnt = form.get("learnt")
+    return way if learnt is None else f"{way}, because its own field was {learnt}; forgotten in {form['forgotten_in_s']:.0f} s"
 
 
 def _show_factors(factors: Any, screen: Screen) -> None:

@@ -166,7 +166,7 @@ def _attempt(attempt: Attempt) -> tuple[str, ...]:
         outcome += f" ({attempt.upstream_status})"
     sent = ", ".join(f"{name}={value}" for name, value in (attempt.effort_fields or {}).items())
     return (
-        attempt.model,
+        attempt.place,
         outcome,
         "-" if attempt.first_token_ms is None else duration(attempt.first_token_ms),
         duration(attempt.ended_ms - attempt.started_ms),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from prefrontal.config.cards import Sources, build_card
+from prefrontal.config.hedging import hedge_of
 from prefrontal.config.schema_models import ModelEntry
 from prefrontal.config.schema_resilience import DeploymentEntry
 from prefrontal.contracts.model import ModelCard
@@ -35,15 +36,14 @@ def build_model(name: str, entry: ModelEntry, sources: Sources, *, found: Found 
     ]
     usable = tuple([card for card in built if card.enabled])
     first = usable[0] if usable else built[0]
-    whole = entry.concurrency, entry.queue
     return msgspec.structs.replace(
         first,
         deployment=None,
         weight=1.0,
-        max_concurrency=whole[0],
-        max_queue=whole[1],
+        max_concurrency=entry.concurrency,
+        max_queue=entry.queue,
         deployments=usable,
-        hedge=None if entry.hedge is None else entry.hedge.hedge(),
+        hedge=hedge_of(entry.hedge),
     )
 
 

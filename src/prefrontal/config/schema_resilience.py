@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Count0, NotNegative, Positive
-from prefrontal.contracts.resilience import Hedge, HedgeTo
+from prefrontal.contracts.resilience import HedgeTo
 
 
 class TlsEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,10 +55,6 @@ class HedgeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         HedgeTo,
         Meta(description="`deployment`: only to another one of the same model; `model`: else to the next model of the plan."),
     ] = "deployment"
-
-    def hedge(self) -> Hedge:
-        """Return the same for the executor."""
-        return Hedge(after_ms=self.after_ms, quantile=self.quantile, max_share=self.max_share, to=self.to)
 
 
 class Shedding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -55,6 +55,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = None
     dropped: tuple[Dropped, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """The model, and which of its deployments where it has several, for people."""
+        return self.model if self.deployment is None else f"{self.model}#{self.deployment}"
+
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one request. `started_s` is Unix time; durations are milliseconds.

@@ -188,7 +188,7 @@ class Attempter:
         return msgspec.structs.replace(done, usage=usage)
 
     async def _send(self, wire: WireRequest, ticket: Ticket) -> WireResponse:
-        wire = _traced(wire, ticket)
+        wire = self._timed(_traced(wire, ticket), ticket)
         card = ticket.entry.card
         before = self.clock.monotonic()
         ticket.sent = True
@@ -254,7 +254,7 @@ class Attempter:
         call, card = ticket.call, ticket.entry.card
         async with AsyncExitStack() as lease:
             target = self._target(card) if card.base_url is not None else await self._leased(ticket, lease)
-            wire = _traced(await self._rendered(ticket, target, fields, stream=True), ticket)
+            wire = self._timed(_traced(await self._rendered(ticket, target, fields, stream=True), ticket), ticket)
             before = self.clock.monotonic()
             ticket.sent = True
             try:
@@ -296,14 +296,22 @@ class Attempter:
         entry.rendered(fields, wire)
         return wire
 
+    def _timed(self, wire: WireRequest, ticket: Ticket) -> WireRequest:
+        """Return the request with the time that is left of the caller's, for upstreams that take it."""
+        deadline = ticket.call.deadline
+        header = None if deadline is None else self.profiles[ticket.entry.card.profile].deadline_header
+        if deadline is None or header is None:
+            return wire
+        left_ms = max(1, int((deadline - self.clock.monotonic()) * 1000))
+        return msgspec.structs.replace(wire, headers=(*wire.headers, (header, str(left_ms))))
+
     def _pace(self, target: Target, headers: Mapping[str, str]) -> None:
         """Let a deployment rest whose upstream says that nothing is left for now, before it has to refuse."""
         prefix = target.profile.rate_limit_headers
-        if prefix is None or target.card.deployment is None:
-            return
-        parked = paced_by(headers, prefix, self.clock.monotonic())
-        if parked is not None:
-            self.runtime.parking.park(target.card, parked)
+        if prefix is not None and target.card.deployment is not None:
+            parked = paced_by(headers, prefix, self.clock.monotonic())
+            if parked is not None:
+                self.runtime.parking.park(target.card, parked)
 
     def _target(self, card: ModelCard) -> Target:
         return Target(card=card, profile=self.profiles[card.profile], base_url=card.base_url or "")

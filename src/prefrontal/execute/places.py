@@ -9,7 +9,7 @@ from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.retry import other_place
 from prefrontal.execute.runtime import Runtime
-from prefrontal.plan.balance import Choice, Place, choose
+from prefrontal.plan.balance import Chosen, Place, choose
 from prefrontal.plan.parking import WORDS
 
 
@@ -55,7 +55,7 @@ class Places:
         """Let every deployment be asked again."""
         self._tried.clear()
 
-    def _choose(self, tried: set[str]) -> tuple[Choice, list[Place]]:
+    def _choose(self, tried: set[str]) -> tuple[Chosen, list[Place]]:
         places = places_for(self._runtime, self._call, self.card, self._clock.monotonic())
         return choose(places, self.card.balance, tried=frozenset(tried), prefer=self._call.prefer), places
 
@@ -72,12 +72,17 @@ def places_for(runtime: Runtime, call: Call, card: ModelCard, now: float) -> lis
     ]
 
 
+def would_ask(runtime: Runtime, call: Call, card: ModelCard, now: float) -> Chosen:
+    """Return which deployment a call would be sent to now, and why."""
+    return choose(places_for(runtime, call, card, now), card.balance, prefer=call.prefer)
+
+
 def deployment(card: ModelCard, name: str) -> ModelCard:
     """Return the card of a model's deployment. Raises StopIteration when there is none of that name."""
     return next(one for one in card.deployments if one.deployment == name)
 
 
-def _none_left(card: ModelCard, choice: Choice, places: list[Place]) -> ProviderError:
+def _none_left(card: ModelCard, choice: Chosen, places: list[Place]) -> ProviderError:
     """Return the error that says what keeps each deployment away, and when the first one is back."""
     said = "; ".join(f"{name}: {why}" for name, why in choice.others)
     words = tuple(WORDS.values())

@@ -15,6 +15,7 @@ from prefrontal.ledger.charges import charge_id
 from prefrontal.ledger.refusals import reached, used_up
 from prefrontal.ledger.reservation import Book, Reservation
 from prefrontal.ledger.rules import NARROW, Matched
+from prefrontal.ledger.standing import RateStanding, standings
 from prefrontal.ledger.vault import SharedVault
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ class Purse:
         """Return when what was settled is durable. Raises StoreError."""
         if self._dirty:
             await self._treasury.vault.committed()
+
+    def standing(self, model: str | None) -> tuple[RateStanding, ...]:
+        """Return how much of the tightest limits is left, those of `model` included; only limits where counters are shared."""
+        treasury = self._treasury
+        own = treasury.meters if treasury.board is treasury.meters else None
+        return standings(
+            (
+                (rate, None if own is None else own.meter((rate.scope, rate.window, subject)))
+                for rate in self._rules.rates
+                for subject in treasury.subjects(rate, self.payer, model)
+            ),
+            treasury.clock.monotonic(),
+        )
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import CapabilityMissing, InvariantBroken, NoModelAvailable, PrefrontalError
 from prefrontal.execute.call import Call
 from prefrontal.execute.egress import check_reach
+from prefrontal.ledger.standing import RateStanding
 from prefrontal.machine.admission import admit
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.machine import Machine
@@ -33,6 +34,7 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True):
 
     response: EmbeddingsResponse
     record: RequestRecord
+    standing: tuple[RateStanding, ...] = ()
 
 
 async def embed(machine: Machine, request: EmbeddingsRequest, context: CallContext, world: World) -> Embedded:
@@ -69,6 +71,7 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
         response, card = await machine.parts.executor.embed(call, run.journal)
     except PrefrontalError as error:
         error.details.setdefault("trace", run.id)
+        error.standing = run.standing()
         machine.finish(run, "error", error)
         raise
     except asyncio.CancelledError as gone:
@@ -80,7 +83,7 @@ async def embed(machine: Machine, request: EmbeddingsRequest, context: CallConte
     record = _completed(machine, run, card)
     if run.purse is not None:
         await settled(run)
-    return Embedded(response=response, record=record)
+    return Embedded(response=response, record=record, standing=run.standing())
 
 
 def _reachable(run: Run) -> tuple[ModelCard, ...]:

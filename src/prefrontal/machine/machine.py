@@ -21,8 +21,8 @@ from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalErro
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.places import would_ask
-from prefrontal.machine import validation
 from prefrontal.ledger.standing import RateStanding
+from prefrontal.machine import validation
 from prefrontal.machine.admission import admit, deadline_of, priority_of
 from prefrontal.machine.caching import Caching
 from prefrontal.machine.content import content_of

@@ -42,7 +42,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     full: bool = False
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """name: the deployment, None: none can take the request. reason: why, for people. others: the others, each with why not.
 
     back_s: with no deployment, seconds until the first one takes requests again (None: not known).
@@ -71,7 +71,7 @@ def observed(old: Peak | None, ms: float, now: float) -> Peak:
 
 def choose(
     places: Sequence[Place], policy: Balance, *, tried: frozenset[str] | None = None, prefer: str | None = None
-) -> Choice:
+) -> Chosen:
     """Return the deployment to ask: the preferred one where it has room, else the policy's best.
 
     tried: those that have failed this request. Of places that are all full the best is chosen too: its queue says how full it is.
@@ -87,17 +87,17 @@ def choose(
             out.append((place.name, why))
     if not open_places:
         back = [place.back_s for place in places if place.back_s is not None]
-        return Choice(name=None, reason="no deployment can take it", others=tuple(out), back_s=min(back, default=None))
+        return Chosen(name=None, reason="no deployment can take it", others=tuple(out), back_s=min(back, default=None))
     roomy = [place for place in open_places if not place.full] or open_places
     out += [(place.name, "its queue is full") for place in open_places if place not in roomy]
     for place in roomy:
         if place.name == prefer and place.in_flight < place.limit:
             rest = [(other.name, "the conversation is cached elsewhere") for other in roomy if other is not place]
-            return Choice(name=place.name, reason="the conversation is cached there", others=(*rest, *out))
+            return Chosen(name=place.name, reason="the conversation is cached there", others=(*rest, *out))
     best = min(roomy, key=_ranker(roomy, policy))
     rest = [(place.name, _words(place, policy)) for place in roomy if place is not best]
     reason = f"{policy}: {_words(best, policy)}" if len(roomy) > 1 else "the only one that can take it"
-    return Choice(name=best.name, reason=reason, others=(*rest, *out))
+    return Chosen(name=best.name, reason=reason, others=(*rest, *out))
 
 
 def _ranker(places: Sequence[Place], policy: Balance) -> Callable[[Place], tuple[float, float, float]]:

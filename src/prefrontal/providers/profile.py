@@ -6,6 +6,19 @@ from typing import Any, Literal
 
 import msgspec
 
+from prefrontal.contracts.decision import DecisionDialect
+
+StructuredField = Literal[
+    "response_format",
+    "structured_outputs",
+    "json_schema",
+    "grammar",
+    "format",
+    "output_config",
+    "gemini",
+    "json_object_only",
+    "none",
+]
 Evidence = Literal["verified", "secondary", "unverified"]
 
 
@@ -44,8 +57,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ``mistral_chunks``, ``none``).
     reasoning_back: when it must be sent back: never, tool_turns, always.
     usage_shape: special accounting (``xai``: reasoning outside completion; ``deepseek``: cache hit fields; ``groq``; ``none`` …).
-    structured_output: how a JSON schema is honoured (response_format, structured_outputs, format, output_config, gemini,
-    json_object_only, none). output_cap_field: default name of the cap. drop: fields never sent, with the reason.
+    structured_output: how a JSON schema is honoured (response_format, structured_outputs, json_schema, grammar, format,
+    output_config, gemini, json_object_only, none). structured_fallback: other fields and ways to try, in order, when that one is
+    refused or ignored (see `providers.structured`).
+    output_cap_field: default name of the cap. drop: fields never sent, with the reason.
     rename: fields this engine knows by another name. drop_message: fields of messages never sent, with the reason.
     think_tags: how tags in the text are read (``reasoning.py``): ``off``, ``opened`` (``<think>`` at the start),
     ``unopened`` (also a closing tag alone, for models that always think).
@@ -53,6 +68,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     load_shape: what the body of a load or unload call looks like (``model``, ``instance``, ``sleep``).
     effort_dialect: default when the model's facts name none. self_hosted: no money per call. ports: where local probes look.
     window_bound_tokens: an engine that gives each request the window we ask for is not asked for more unless a file says so.
+    decision_dialect: the dialect of its own route for typed decisions (None: none is known). label_probabilities: whether chat
+    answers list the probabilities of single tokens, after a grammar (``post_sampling``) or before, on the ``openai`` wire.
+    deadline_header: the header this engine takes for the milliseconds that the caller still waits.
     error_shape: openai, flat, tgi, ollama, anthropic, gemini. evidence / source: how sure, and from where.
     """
 
@@ -70,9 +88,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     reasoning_back: Literal["never", "tool_turns", "always"] = "never"
     usage_shape: str = "openai"
     stream_usage: bool = True
-    structured_output: Literal[
-        "response_format", "structured_outputs", "format", "output_config", "gemini", "json_object_only", "none"
-    ] = "response_format"
+    structured_output: StructuredField = "response_format"
+    structured_fallback: tuple[str, ...] = ("tool", "prompt")
     output_cap_field: str = "max_tokens"
     developer_role: bool = False
     tool_choice_required: bool = True
@@ -90,6 +107,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     self_hosted: bool = False
     window_bound_tokens: int | None = None
     capabilities: dict[str, Any] = {}
+    decision_dialect: DecisionDialect | None = None
+    label_probabilities: Literal["post_sampling", "logprobs", "none"] = "logprobs"
     rate_limit_headers: str | None = None
+    deadline_header: str | None = None
     evidence: Evidence = "unverified"
     source: str = ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.execute import breaker
+from prefrontal.plan.parking import WORDS
 
 PHASES = ("closed", "half_open", "open")
 
@@ -20,6 +21,7 @@ class Gauges:
     def collect(self) -> Iterable[Any]:
         """Yield the families."""
         yield from self._models()
+        yield from self._deployments()
         yield from self._engines()
         yield from self._gateway()
 
@@ -36,13 +38,47 @@ class Gauges:
         phases = GaugeMetricFamily("prefrontal_breaker_state", "1 for the state a breaker is in.", labels=["model", "state"])
         now = self._pf.clock.monotonic()
         for state in self._pf.runtime.all():
+            if state.deployment is not None:
+                continue
             in_flight.add_metric([state.name], state.slots.held)
             waiting.add_metric([state.name], state.slots.waiting)
             opened.add_metric([state.name], 0.0 if breaker.admits(state.breaker, now) else 1.0)
             phase = breaker.phase(state.breaker, now)
             for name in PHASES:
                 phases.add_metric([state.name, name], float(name == phase))
+        for card in self._pf.registry.enabled:
+            if card.deployments:
+                condition = self._pf.runtime.snapshot(card, now)
+                in_flight.add_metric([card.id], condition.in_flight)
+                waiting.add_metric([card.id], condition.waiting)
+                opened.add_metric([card.id], float(condition.open))
         yield from (in_flight, waiting, opened, phases)
+
+    def _deployments(self) -> Iterator[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        labels = ["model", "deployment"]
+        in_flight = GaugeMetricFamily("prefrontal_deployment_in_flight", "Requests at a deployment now.", labels=labels)
+        opened = GaugeMetricFamily("prefrontal_deployment_breaker_open", "1 while a deployment is left alone.", labels=labels)
+        parked = GaugeMetricFamily(
+            "prefrontal_deployment_parked", "1 while a deployment or its key rests.", labels=[*labels, "reason"]
+        )
+        runtime, now = self._pf.runtime, self._pf.clock.monotonic()
+        for card in self._pf.registry.enabled:
+            for one in card.deployments:
+                state, rests = runtime.find(one.place), runtime.parking.of(one, now)
+                name = [card.id, one.deployment or ""]
+                in_flight.add_metric(name, 0 if state is None else state.slots.held)
+                opened.add_metric(name, 0.0 if state is None or breaker.admits(state.breaker, now) else 1.0)
+                for why in WORDS:
+                    parked.add_metric([*name, why], float(rests is not None and rests.why == why))
+        door = self._pf.machine.parts.door
+        inside = GaugeMetricFamily("prefrontal_admitted", "Requests that were let in and have not ended.")
+        before = GaugeMetricFamily("prefrontal_admission_queue", "Requests that wait to be let in.")
+        if door is not None:
+            inside.add_metric([], door.slots.held)
+            before.add_metric([], door.slots.waiting)
+        yield from (in_flight, opened, parked, inside, before)
 
     def _engines(self) -> Iterator[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -89,6 +125,7 @@ class Gauges:
         yield GaugeMetricFamily(
             "prefrontal_discovered_spend_limit_usd", "What may be spent on them in a UTC day.", value=meter.limit_usd
         )
+        yield from self._shared()
         telemetry = None if pf.telemetry is None else pf.telemetry.status()
         yield CounterMetricFamily(
             "prefrontal_telemetry_dropped",
@@ -98,3 +135,15 @@ class Gauges:
         yield CounterMetricFamily(
             "prefrontal_telemetry_failed", "Spans a collector did not take.", value=0 if telemetry is None else telemetry.failed
         )
+
+    def _shared(self) -> Iterator[Any]:
+        """Yield how the server shared with other gateways stands; families without a value where there is none."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        up = GaugeMetricFamily("prefrontal_redis_up", "1 while the shared Redis answers.", labels=[])
+        outages = CounterMetricFamily("prefrontal_redis_outages", "Times the shared Redis went away.", labels=[])
+        if self._pf.replicas is not None:
+            status = self._pf.replicas.link.status()
+            up.add_metric([], float(status.up))
+            outages.add_metric([], status.outages)
+        yield from (up, outages)

@@ -117,6 +117,8 @@ def _attempt_span(record: RequestRecord, number: int, attempt: Attempt, card_of:
         "prefrontal.model": attempt.model,
         "prefrontal.attempt": number,
         "prefrontal.queue_ms": attempt.queued_ms or None,
+        "prefrontal.deployment": attempt.deployment,
+        "prefrontal.hedge": attempt.hedge or None,
         "prefrontal.retry_class": attempt.retry_class,
         "prefrontal.cost_usd": attempt.cost_usd,
         "prefrontal.upstream.request.id": attempt.upstream_request_id,

@@ -64,11 +64,11 @@ def server_of(attempt: Attempt, card_of: CardOf) -> Attributes:
 
 
 def error_of(thing: Attempt | RequestRecord) -> str | None:
-    """Return ``error.type``: our error code, or that the client left; None where it went well."""
+    """Return ``error.type``: our error code, or that it was given up, by a client or for another attempt; None: it went well."""
     outcome = thing.outcome if isinstance(thing, Attempt) else thing.status
     if outcome == "ok":
         return None
-    return "cancelled" if outcome == "cancelled" else thing.error_code or "unknown"
+    return outcome if outcome in ("cancelled", "hedge_lost") else thing.error_code or "unknown"
 
 
 def asked_model(record: RequestRecord) -> str:

@@ -74,14 +74,14 @@ def _row(number: int, attempt: Attempt, scale: float) -> Row:
     first = attempt.first_token_ms
     stretches = [("queue", attempt.started_ms, began)]
     stretches += [("wait", began, ended)] if first is None else [("wait", began, first), ("answer", first, ended)]
-    said = [f"attempt {number} at {attempt.model} began after {duration(attempt.started_ms)}"]
+    said = [f"attempt {number} at {attempt.place} began after {duration(attempt.started_ms)}"]
     if attempt.queued_ms:
         said.append(f"waited {duration(attempt.queued_ms)} in the queue")
     if first is not None:
         said.append(f"gave its first token after {duration(first)}")
     said.append(f"ended after {duration(attempt.ended_ms)}: {attempt.error_code or attempt.outcome}")
     return Row(
-        label=f"{number}. {attempt.model}", spoken=", ".join(said), outcome=attempt.outcome, parts=_parts(stretches, scale)
+        label=f"{number}. {attempt.place}", spoken=", ".join(said), outcome=attempt.outcome, parts=_parts(stretches, scale)
     )
 
 

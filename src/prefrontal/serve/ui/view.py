@@ -168,7 +168,7 @@ def _attempt(number: int, attempt: Attempt) -> dict[str, Any]:
     details: Facts = [(name, value) for name, value in known if value]
     return {
         "number": number,
-        "model": attempt.model,
+        "model": attempt.place,
         "outcome": attempt.outcome,
         "error": ": ".join(part for part in (attempt.error_code, attempt.error) if part),
         "started": duration(attempt.started_ms),

@@ -1,0 +1,39 @@
+"""Headers that tell callers how much of their rate limits is left, so that they can slow down before they are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from prefrontal.ledger.standing import RateStanding
+from prefrontal.serve.types import Headers
+from prefrontal.serve.wording import ANTHROPIC_ROUTES
+
+
+def rate_headers(standing: Sequence[RateStanding], path: str, now_s: float) -> Headers:
+    """Return the headers, in the names of the route's dialect; none without a limit. now_s: Unix time."""
+    headers: Headers = []
+    messages = path.startswith(ANTHROPIC_ROUTES)
+    for one in standing:
+        told = [("limit", str(one.limit))]
+        if one.remaining is not None and one.reset_s is not None:
+            reset = _moment(now_s + one.reset_s) if messages else _duration(one.reset_s)
+            told += [("remaining", str(one.remaining)), ("reset", reset)]
+        for what, value in told:
+            name = f"anthropic-ratelimit-{one.dimension}-{what}" if messages else f"x-ratelimit-{what}-{one.dimension}"
+            headers.append((name.encode(), value.encode()))
+    return headers
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as OpenAI writes it: ``120ms``, ``1s``, ``6m0s``."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{whole % 60}s"
+
+
+def _moment(unix_s: float) -> str:
+    """Return a moment as Anthropic writes it: RFC 3339, UTC."""
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
