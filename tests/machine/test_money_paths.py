@@ -236,13 +236,29 @@ async def test_a_failure_before_any_token_gives_the_money_back(house: Any) -> No
     assert charge.id == f"{record.id}/1"
 
 
-async def test_an_upstream_that_dies_inside_a_whole_answer_leaves_nothing_held(house: Any) -> None:
-    """Every attempt ends in a release or a settlement; the budget holds nothing for the dead."""
+async def test_an_upstream_that_dies_inside_a_whole_answer_is_paid_for_its_beginning(house: Any) -> None:
+    """It had begun to answer: each attempt is settled estimated from the request, never 0; the budget holds nothing for the dead."""
     house.up.fail(Fault(kind="cut_after", times=5))
     pf = await house.open({"big": models(house)["big"]}, budgets=[daily(1.0)], limits={"retries": {"base_s": 0}})
     with pytest.raises(ProviderCut):
         await ask(pf)
-    assert spent(pf)[1] == 0.0
+    record = house.records[-1]
+    assert len(record.attempts) > 1
+    for attempt in record.attempts:
+        assert (attempt.usage.source, attempt.usage.output_tokens) == ("estimated", 0)
+        assert attempt.cost_usd
+    assert spent(pf) == (pytest.approx(sum(attempt.cost_usd for attempt in record.attempts)), 0.0)
+
+
+async def test_an_upstream_that_dies_before_the_first_token_of_a_stream_is_paid_for_its_beginning(house: Any) -> None:
+    """The head of the answer had come; one that dies before that costs nothing."""
+    house.up.fail(Fault(kind="cut_after", after_chunks=0, times=1))
+    pf = await house.open(models(house), budgets=[daily(1.0)], limits={"retries": {"attempts": 1}})
+    with pytest.raises(ProviderCut):
+        await pf.open_stream(compose(WORDS, {"model": "big", "max_tokens": 100}, stream=True), of())
+    record = house.records[-1]
+    assert [(attempt.usage.source, attempt.usage.output_tokens) for attempt in record.attempts] == [("estimated", 0)]
+    assert spent(pf) == (record.cost_usd, 0.0)
 
 
 async def test_peers_10_a_stream_says_its_cost_at_its_end(house: Any) -> None:

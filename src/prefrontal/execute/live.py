@@ -8,7 +8,7 @@ from collections.abc import Callable
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.clock import Clock
-from prefrontal.errors import PrefrontalError, ProviderMisbehaved, ProviderTimeout
+from prefrontal.errors import PrefrontalError, ProviderCut, ProviderMisbehaved, ProviderTimeout
 from prefrontal.execute.journal import Entry, Journal
 from prefrontal.execute.transport.base import WireStream
 from prefrontal.providers.base import StreamParser
@@ -67,6 +67,13 @@ class LiveStream:
 
     async def pull(self) -> list[Chunk]:
         """Read once from the upstream; an empty list with `ended` set is the end. Raises ProviderError."""
+        try:
+            return await self._pull()
+        except ProviderCut as error:
+            error.details["status"] = self._stream.status  # an answer had begun, and what it cost may have to be paid
+            raise
+
+    async def _pull(self) -> list[Chunk]:
         before = self.clock.monotonic()
         try:
             data = await self._stream.read()

@@ -6,7 +6,7 @@ from prefrontal.chat.usage import Usage
 from prefrontal.clock import Clock
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import to_pico
-from prefrontal.errors import PrefrontalError, ProviderOverloaded, ProviderTimeout
+from prefrontal.errors import PrefrontalError, ProviderCut, ProviderOverloaded, ProviderTimeout
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import BreakerPolicy
 from prefrontal.execute.call import Call
@@ -22,6 +22,9 @@ from prefrontal.plan.tokens import estimate_length, estimate_request
 
 LEARN_FIRST, LEARN_EVERY = 32, 16
 """Token estimates learn from the first reports of a model and then from a sample: estimating costs time (assumed)."""
+
+HTTP_NOT_OK = 300
+"""From this status on an answer is an error, for which nobody pays."""
 
 MARGIN_S = 60.0
 """How much longer than a call may take its reservation holds (assumed); a stream beyond that is corrected at its end."""
@@ -91,8 +94,8 @@ class Desk:
         entry.ended_ms = ticket.journal.elapsed_ms()
         entry.error = error
         entry.outcome = "cancelled" if cancelled else "error" if error is not None else "ok"
-        if usage is None and cancelled and ticket.sent:
-            usage = self.known_usage(ticket, None, 0)  # the upstream was at work for a client that left
+        if usage is None and ticket.sent and (cancelled or _had_begun(error)):
+            usage = self.known_usage(ticket, None, 0)  # the upstream was at work for a client that left, or died over the answer
         if usage is not None:
             entry.usage = usage
             entry.cost_usd = cost_usd(entry.card, usage, self._clock.now())
@@ -216,6 +219,11 @@ class Desk:
         parked = None if error is None else parked_by(error, now)
         if parked is not None:
             self._runtime.parking.park(entry.card, parked)
+
+
+def _had_begun(error: PrefrontalError | None) -> bool:
+    """Return whether an upstream broke off an answer it had begun to give: what it did until then is on its bill."""
+    return isinstance(error, ProviderCut) and 200 <= error.details.get("status", 0) < HTTP_NOT_OK
 
 
 def _pay(ticket: Ticket, reservation: Reservation) -> None:

@@ -196,6 +196,8 @@ class _Pipe(Reply):
     def whole_body(self) -> bytes:
         """Return everything that was written. Raises what broke the answer off."""
         if self._error is not None:
+            if isinstance(self._error, ProviderCut):
+                self._error.details["status"] = self.status or 0
             raise self._error
         return b"".join(self._parts)
 

@@ -16,7 +16,7 @@ from yarl import URL
 
 from prefrontal.clock import Clock
 from prefrontal.contracts.wire import WireRequest, WireResponse
-from prefrontal.errors import ProviderError, ProviderMisbehaved, ShuttingDown
+from prefrontal.errors import ProviderCut, ProviderError, ProviderMisbehaved, ShuttingDown
 from prefrontal.execute.egress import check_reach
 from prefrontal.execute.transport.base import (
     MAX_BODY_BYTES,
@@ -86,6 +86,9 @@ class HttpTransport:
         stream = await self._start(request, timeouts, tls)
         try:
             body = await stream.read_all(self._max_body_bytes)
+        except ProviderCut as error:
+            error.details["status"] = stream.status  # an answer had begun, and what it cost may have to be paid
+            raise
         finally:
             await stream.aclose()
         return WireResponse(status=stream.status, headers=stream.headers, body=body)
