@@ -33,7 +33,7 @@ def stores_of(config: Config, ledger: Ledger, clock: Clock) -> Stores:
     if isinstance(ledger, SqliteLedger) and config.server.workers > 1:
         both = SqliteSharedVault(ledger, clock=clock)
         return Stores(vault=both, shared=both, board=both)
-    on_postgres = _on_postgres(ledger, clock)
+    on_postgres = _on_postgres(ledger, clock, config.store.replicas * config.server.workers)
     return alone(ledger, clock) if on_postgres is None else on_postgres
 
 
@@ -45,7 +45,7 @@ def alone(ledger: Ledger, clock: Clock) -> Stores:
     return Stores(vault=MemoryVault() if on_postgres is None else on_postgres.vault)
 
 
-def _on_postgres(ledger: Ledger, clock: Clock) -> Stores | None:
+def _on_postgres(ledger: Ledger, clock: Clock, replicas: int = 1) -> Stores | None:
     """Return the stores of a ledger on Postgres, None for any other. Its libraries are imported only where it is used."""
     if isinstance(ledger, SqliteLedger | MemoryLedger):
         return None
@@ -54,10 +54,11 @@ def _on_postgres(ledger: Ledger, clock: Clock) -> Stores | None:
     found = postgres_ledger(ledger)
     if found is None:
         return None
+    from prefrontal.ledger.postgres.rates import PostgresRates
     from prefrontal.ledger.postgres.vault import PostgresVault
 
     vault = PostgresVault(found, clock=clock)
-    return Stores(vault=vault, shared=vault)
+    return Stores(vault=vault, shared=vault, board=PostgresRates(found, clock=clock, replicas=replicas))
 
 
 def roles_in(holder: ConfigHolder[Registry]) -> tuple[Roles, Roles]:
