@@ -64,7 +64,7 @@ class Entry:
             error_code=error.code if error else self.mark,
             error=error.message if error else None,
             upstream_status=upstream.upstream_status if upstream else None,
-            upstream_request_id=upstream.upstream_request_id if upstream else self.upstream_request_id,
+            upstream_request_id=(upstream.upstream_request_id if upstream else None) or self.upstream_request_id,
             retry_class=self.retry.kind if self.retry else None,
             finish_reason=self.finish_reason,
             response_model=self.response_model,
