@@ -12,6 +12,7 @@ import msgspec
 import psutil
 
 from prefrontal.app.caching import open_cache
+from prefrontal.app.decisions import DecisionDesk
 from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import OnDemand
 from prefrontal.app.fetching import open_fetcher
@@ -93,6 +94,7 @@ class Builder:
         self.closers: list[Closer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.host = PsutilHost()
+        self.desk = DecisionDesk()
         self.memory_bytes = psutil.virtual_memory().total
 
     # -- configuration -------------------------------------------------------------------------------------------------
@@ -125,6 +127,7 @@ class Builder:
 
         Reads the headers of GGUF files that the tree names, some milliseconds each.
         """
+        self.desk.types(config.decisions)  # a wrong rule is told here
         sources = self.sources(config)
         in_files = found_in_files(config.models, config.engine, sources, memory_bytes=self.memory_bytes)
         files = named_files(config.models, sources.models_dir)
@@ -187,6 +190,8 @@ class Builder:
             own_ports=pf_ports,
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
             money=money,
+            desk=self.desk,
+            profiles=self.profiles,
         )
         closers.append(pf.knowledge.aclose)
         pf.telemetry = telemetry
@@ -305,6 +310,7 @@ class Builder:
         self._sync_engines(pf, new)
         apply_forms(new.config, pf.machine.parts, changed=bool(changes))
         if changes:
+            pf.decider.capabilities.forget()
             self._background(self._ask_engines(pf, probe, new))
             self._background(self._budget(pf, new.config))
 

@@ -78,6 +78,7 @@ def _shown(pf: Prefrontal, card: ModelCard) -> dict[str, Any]:
         "capabilities": card.capabilities,
         "thinking": _thinking(pf, card),
         "effort_dialect": card.effort_dialect,
+        "structured_output": pf.machine.parts.executor.shapes.shown(card),
         "price": card.price,
         "roles": _roles(pf, card),
         "strengths": card.strengths,

@@ -8,6 +8,7 @@ import msgspec
 
 from prefrontal.chat.request import ChatRequest
 from prefrontal.contracts.effort import EffortFields
+from prefrontal.prompts import filled
 from prefrontal.providers.base import Target
 from prefrontal.providers.common import Report, apply_effort, apply_profile, with_suffix
 from prefrontal.providers.openai.completions import DIALECT as COMPLETIONS
@@ -97,10 +98,13 @@ def _put_format(body: dict[str, Any], request: ChatRequest, profile: Profile, re
     kind = wanted.kind if wanted is not None else "other"
     if kind == "text":
         return
-    if profile.structured_output == "structured_outputs" and wanted is not None:
+    schema = wanted.schema if wanted is not None and kind == "json_schema" else None
+    if profile.structured_output == "structured_outputs":
         del body["response_format"]
-        inner = {"json": wanted.schema} if kind == "json_schema" and wanted.schema is not None else {"json_object": True}
-        body["structured_outputs"] = inner
+        body["structured_outputs"] = {"json_object": True} if schema is None else {"json": schema}
+    elif profile.structured_output in ("json_schema", "grammar") and schema is not None:
+        del body["response_format"]
+        body[profile.structured_output] = {"type": "json", "value": schema} if profile.structured_output == "grammar" else schema
     elif profile.structured_output == "json_object_only":
         if kind != "json_object":
             body["response_format"] = {"type": "json_object"}
@@ -114,7 +118,7 @@ def _put_format(body: dict[str, Any], request: ChatRequest, profile: Profile, re
 
 def _with_schema(messages: list[dict[str, Any]], schema: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the messages with the schema as a system message after those of the caller: some APIs also demand the word JSON."""
-    text = f"Answer with one JSON object and nothing else. It must fit this JSON Schema: {msgspec.json.encode(schema).decode()}"
+    text = filled("structured_instruction.v1", schema=msgspec.json.encode(schema).decode())
     place = next((n for n, message in enumerate(messages) if message["role"] != "system"), len(messages))
     return [*messages[:place], {"role": "system", "content": text}, *messages[place:]]
 

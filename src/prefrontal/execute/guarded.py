@@ -1,0 +1,41 @@
+"""Calls into translators that may come from other packages: one that trips is a fault of the model's, so another may answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from prefrontal.contracts.wire import WireResponse
+from prefrontal.errors import PrefrontalError, ProviderError, ProviderMisbehaved
+from prefrontal.providers.base import Provider, Target
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(what: str, model: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Return what the translator returns. Raises its PrefrontalError, and ProviderMisbehaved for anything else it raises."""
+    try:
+        return work(*args, **kwargs)
+    except PrefrontalError:
+        raise
+    except Exception as error:  # an edge: see the module
+        log.exception("the translator of model %s failed", model)
+        raise ProviderMisbehaved(f"{what} of model '{model}' could not be {_verb(what)} ({type(error).__name__}).") from error
+
+
+def upstream_error(provider: Provider, reply: WireResponse, target: Target) -> ProviderError:
+    """Return what an error answer stands for; one that the translator cannot read is at least an error of its status."""
+    try:
+        return provider.parse_error(reply, target)
+    except Exception as error:  # an edge: the contract says that this never raises, and a plug-in may break it
+        log.exception("the translator of model %s failed", target.card.id)
+        text = f"Model '{target.card.id}' answered with status {reply.status}; why could not be read ({type(error).__name__})."
+        return ProviderMisbehaved(text, upstream_status=reply.status)
+
+
+def _verb(what: str) -> str:
+    return "written" if what == "The request" else "read"

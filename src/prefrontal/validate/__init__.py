@@ -1,0 +1,1 @@
+"""Verdicts on answers: schema, format, tool calls, and validators of other packages. Pure."""
