@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
 from prefrontal.app.compose import Prompt, compose
+from prefrontal.app.decisions import Decision, DecisionDesk, decision_of
 from prefrontal.app.engine_memory import EngineMemory
 from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.money import Money
@@ -23,6 +24,10 @@ from prefrontal.config.registry import Registry
 from prefrontal.config.reload import ConfigHolder, ConfigStatus, Current
 from prefrontal.config.schema import Config
 from prefrontal.contracts.access import Grant
+from prefrontal.contracts.decision import DecisionRequest, Value
+from prefrontal.decisions.decider import Decider
+from prefrontal.decisions.typed import Ask
+from prefrontal.decisions.types import Types
 from prefrontal.errors import PrefrontalError
 from prefrontal.execute.count import TokenCount, TokenCounter
 from prefrontal.execute.discovery.watch import Discovery
@@ -32,9 +37,18 @@ from prefrontal.execute.runtime import Runtime
 from prefrontal.ledger.conversations import Conversations, MemoryConversations
 from prefrontal.ledger.store import Ledger
 from prefrontal.machine.context import LIBRARY, CallContext, World
+from prefrontal.machine.decide import Decided, decide
 from prefrontal.machine.embed import Embedded, embed
 from prefrontal.machine.machine import Answer, Explanation, Machine
 from prefrontal.machine.stream import AnswerStream
+from prefrontal.providers.profile import Profile
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+    from prefrontal.app.replicas import Replicas
+
+T = TypeVar("T")
 
 MAX_VIEWS = 1000
 """Lists of models, of different keys, that are remembered (assumed)."""
@@ -57,6 +71,8 @@ class Prefrontal:
         own_ports: set[int],
         counter: TokenCounter,
         money: Money,
+        desk: DecisionDesk,
+        profiles: Mapping[str, Profile],
     ) -> None:
         self.machine = machine
         self.holder = holder
@@ -69,11 +85,14 @@ class Prefrontal:
         self.own_ports = own_ports
         self.counter = counter
         self.money = money
+        self.decisions = desk
+        self.decider = Decider(executor=machine.parts.executor, clock=self.clock, profiles=profiles)
         self._views: dict[frozenset[str], World] = {}
         self._world: tuple[Current[Registry], World] | None = None
         self.knowledge = Knowledge(home.engrams, clock=self.clock)
         self.telemetry: TelemetryWorker | None = None
         self.engine_memory: EngineMemory | None = None
+        self.replicas: Replicas | None = None
         self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place
 
     @property
@@ -166,6 +185,38 @@ class Prefrontal:
         request = EmbeddingsRequest(model=model, inputs=tuple(texts), dimensions=dimensions)
         return await self.embeddings(request, LIBRARY)
 
+    @overload
+    async def decide(self, question: Ask[T], state: Any, **options: Any) -> T: ...
+    @overload
+    async def decide(self, question: str, state: Any, **options: Any) -> Value: ...
+    @overload
+    async def decide(self, question: TypeForm[T], state: Any, **options: Any) -> T: ...
+    async def decide(self, question: Any, state: Any, **options: Any) -> Any:
+        """Return the answer to a question about a state: a text, anything that is JSON, or a list of messages.
+
+        question: an `Enum`, a `Literal` or `bool` type, an `Ask` of one of them, or the name of a registered type; the answer is
+        of that type. options: as of `weigh`, which also returns probabilities, confidence and source.
+
+        Raises:
+            PrefrontalError: the question or the state is wrong. Models that fail are no error: then the rule answers.
+        """
+        return (await self.weigh(question, state, **options)).value
+
+    @overload
+    async def weigh(self, question: Ask[T], state: Any, **options: Any) -> Decision[T]: ...
+    @overload
+    async def weigh(self, question: str, state: Any, **options: Any) -> Decision[Value]: ...
+    @overload
+    async def weigh(self, question: TypeForm[T], state: Any, **options: Any) -> Decision[T]: ...
+    async def weigh(self, question: Any, state: Any, **options: Any) -> Decision[Any]:
+        """Return a decision with its whole distribution; see `decide`.
+
+        options: `model`, `context` (a `DecisionContext`), `deadline_s`, `cache`, `session`.
+        """
+        request, form, types = self.decisions.request(question, state, self.config.decisions, **options)
+        done = await self.decide_all(request, LIBRARY, types)
+        return decision_of(done.response.answers[0], form, done.record)
+
     async def count_tokens(self, prompt: Prompt, *, model: str = "auto", **options: Any) -> TokenCount:
         """Return the input tokens of a prompt for a model: counted by its engine where that can, else estimated.
 
@@ -189,6 +240,13 @@ class Prefrontal:
         """Make embeddings; raises like `answer`."""
         self.ledger.admit()
         return await embed(self.machine, request, context, self.world(context.grant))
+
+    async def decide_all(self, request: DecisionRequest, context: CallContext, types: Types | None = None) -> Decided:
+        """Answer every question of a parsed request; raises like `answer`."""
+        self.ledger.admit()
+        world = self.world(context.grant)
+        known = types or self.decisions.types(world.config.decisions)
+        return await decide(self.machine, self.decider, known, request, context, world)
 
     async def count(self, request: ChatRequest, context: CallContext) -> TokenCount:
         """Count the input tokens of a parsed request; see `count_tokens`."""

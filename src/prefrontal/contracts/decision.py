@@ -11,6 +11,7 @@ import msgspec
 
 from prefrontal.chat.blocks import Image
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
+from prefrontal.contracts.resilience import Priority
 
 Kind = Literal["choice", "score", "yes_no"]
 Source = Literal["native", "logprobs", "votes", "self_report", "rule"]
@@ -103,7 +104,7 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     state: a text, any JSON value, or a list of messages, as `state_kind` says. model: a model's name, ``auto``, or ``role/NAME``.
     instructions: for all questions. deadline_s: from arrival. cache: False asks and stores nothing there.
-    dialect: the route it came by (``library``: none). extra: fields to pass on to an upstream of the same dialect.
+    data_class, priority: as for any request. dialect: the route it came by (``library``: none). extra: fields to pass on to an upstream of the same dialect.
     """
 
     model: str = "auto"
@@ -117,6 +118,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True):
     cache: bool = True
     dialect: Literal["systemone", "openai", "library"] = "library"
     session: str | None = None
+    data_class: str | None = None
+    priority: Priority | None = None
     metadata: dict[str, Any] | None = None
     extra: dict[str, Any] | None = None
 

@@ -202,7 +202,7 @@ class Decider:
             return answer_of(one.question, reading, model=outcome.model, degraded=outcome.code, prompt_version=version, **known)
         probabilities, finding = fallback.answer(work.request.state, work.request.context)
         ruled = Reading(probabilities=probabilities, source="rule", refusal=outcome.code == REFUSED)
-        return answer_of(one.question, ruled, finding=finding, degraded=outcome.code, **known)
+        return answer_of(one.question, ruled, finding=finding, **known)
 
 
 def _refuse(work: Work, one: Asked, failure: Failure) -> None:

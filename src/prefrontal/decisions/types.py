@@ -61,6 +61,10 @@ class Types:
             raise InvalidRequest(f"There is no decision type '{name}'.", param="x_type", hint=hint)
         return found.question
 
+    def with_rule(self, question: Question, rule: RuleFunction) -> Types:
+        """Return the same types but for one question, which has a rule of its own."""
+        return _Ruled(self, question, rule)
+
     def of(self, question: Question) -> DecisionType:
         """Return the type of a question: the registered one it names, else one made for it and kept for a while."""
         if question.type is not None:
@@ -76,6 +80,23 @@ class Types:
         else:
             self._adhoc.move_to_end(key)
         return made
+
+
+class _Ruled(Types):
+    """Types of which one question has a rule of its own; made for one request, so it copies nothing."""
+
+    def __init__(self, types: Types, question: Question, rule: RuleFunction) -> None:
+        self.settings = types.settings
+        self.registered = types.registered
+        self._adhoc = types._adhoc
+        self._asked = question
+        self._rule = rule
+
+    def of(self, question: Question) -> DecisionType:
+        found = super().of(question)
+        if question is not self._asked:
+            return found
+        return msgspec.structs.replace(found, fallback=Fallback(question, self._rule))
 
 
 def make_type(

@@ -34,6 +34,8 @@ KNOWN = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/decisions",
+    "/v1/systemone",
     "/v1/messages",
     "/v1/messages/count_tokens",
     "/v1/responses",

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.schema import Config
+from prefrontal.decisions.wire.systemone_client import ROUTE as SYSTEMONE_PATH
 from prefrontal.errors import (
     InvalidRequest,
     InvariantBroken,
@@ -23,6 +24,7 @@ from prefrontal.serve.access import ADMIN, Caller, Gate, check_route
 from prefrontal.serve.asks import PRIORITY, TIMEOUT, priority_of, timeout_s_of
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
+from prefrontal.serve.decisions import DECISIONS, SYSTEMONE, serve_decisions
 from prefrontal.serve.embeddings import serve_embeddings
 from prefrontal.serve.heads import cache_wish, error_headers, request_id_of, trace_of
 from prefrontal.serve.messages import serve_messages
@@ -241,9 +243,16 @@ async def _responses(site: Site, scope: Scope, receive: Receive, send: Send, con
     await serve_responses(site.pf, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
 
 
+async def _decisions(site: Site, scope: Scope, receive: Receive, send: Send, context: CallContext, extra: Headers) -> None:
+    route = SYSTEMONE if scope["path"] == SYSTEMONE_PATH else DECISIONS
+    await serve_decisions(site.pf, route, await site.body(scope, receive), context, extra, Watcher(scope, receive), send)
+
+
 HOT = {
     "/v1/chat/completions": _chat,
     "/v1/completions": _completions,
+    "/v1/decisions": _decisions,
+    "/v1/systemone": _decisions,
     "/v1/embeddings": _embeddings,
     "/v1/messages": _messages,
     "/v1/responses": _responses,

@@ -11,6 +11,7 @@ import msgspec
 
 from prefrontal.chat.blocks import Image
 from prefrontal.contracts.decision import LEVELS, MAX_OPTIONS, MAX_QUESTIONS, DecisionAnswer, DecisionContext, Option, Question
+from prefrontal.contracts.resilience import Priority
 from prefrontal.errors import InvalidRequest
 from prefrontal.providers.openai.check import missing, need_object, wrong_type
 
@@ -35,6 +36,8 @@ class DecisionHints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     deadline_s: float | None = None
     cache: bool = True
     session: str | None = None
+    data_class: str | None = None
+    priority: Priority | None = None
     agent: str | None = None
     role: str | None = None
     signals: dict[str, float] = {}

@@ -75,6 +75,8 @@ def parse_decisions(body: bytes, *, max_state_bytes: int, lookup: Lookup) -> Dec
         deadline_s=hints.deadline_s,
         cache=hints.cache,
         session=hints.session,
+        data_class=hints.data_class,
+        priority=hints.priority,
         dialect="openai",
         extra={name: raw[name] for name in PASSED_ON if raw.get(name) is not None} or None,
     )

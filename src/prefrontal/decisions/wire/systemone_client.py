@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.chat.blocks import Image
 from prefrontal.contracts.decision import (
     YES_NO,
     DecisionAnswer,
@@ -31,7 +30,7 @@ from prefrontal.decisions.wire.common import (
     parse_hints,
     rounded,
 )
-from prefrontal.errors import InvalidRequest
+from prefrontal.errors import InvalidRequest, PayloadTooLarge, PrefrontalError
 from prefrontal.providers.openai.check import bad_value, decode_object, need_object, wrong_type
 
 ROUTE, OTHER = "/v1/systemone", "/v1/decisions"
@@ -86,6 +85,8 @@ def _parse(body: bytes, max_state_bytes: int, lookup: Lookup) -> DecisionRequest
         deadline_s=hints.deadline_s,
         cache=hints.cache,
         session=hints.session,
+        data_class=hints.data_class,
+        priority=hints.priority,
         dialect="systemone",
     )
 
@@ -223,14 +224,10 @@ def _key(value: str | bool) -> str:
     return value if isinstance(value, str) else "true" if value else "false"
 
 
-def images_of(request: DecisionRequest) -> tuple[Image, ...]:
-    """Return the images of a request in order."""
-    return tuple([one.image for one in request.media])
-
-
-def render_systemone_error(status: int, message: str, param: str | None, code: str, kind: str) -> dict[str, Any]:
-    """Return an error in this dialect: a list of details for what is wrong with the body, else an object."""
-    if status in (400, 413, VALIDATION) or status == 404:
-        path: list[Any] = ["body", *(param.split(".") if param else [])]
-        return {"detail": [{"loc": path, "msg": message, "type": code}]}
-    return {"error": {"code": status, "message": message, "type": kind, "param": param, "reason": code}}
+def render_systemone_error(error: PrefrontalError) -> dict[str, Any]:
+    """Return an error in this dialect: a list of details for what is wrong with the request, else an object."""
+    if isinstance(error, InvalidRequest | PayloadTooLarge):
+        path = ["body", *(error.param.split(".") if error.param else [])]
+        return {"detail": [{"loc": path, "msg": error.text, "type": error.code}]}
+    told = {"code": error.code, "message": error.text, "type": error.type, "param": error.param}
+    return {"error": told}
