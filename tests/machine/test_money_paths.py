@@ -237,7 +237,7 @@ async def test_a_failure_before_any_token_gives_the_money_back(house: Any) -> No
 
 
 async def test_an_upstream_that_dies_inside_a_whole_answer_is_paid_for_its_beginning(house: Any) -> None:
-    """It had begun to answer: each attempt is settled estimated from the request, never 0; the budget holds nothing for the dead."""
+    """Each attempt that had begun to answer is settled estimated from the request, never 0; nothing stays held."""
     house.up.fail(Fault(kind="cut_after", times=5))
     pf = await house.open({"big": models(house)["big"]}, budgets=[daily(1.0)], limits={"retries": {"base_s": 0}})
     with pytest.raises(ProviderCut):
