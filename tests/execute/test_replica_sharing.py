@@ -14,7 +14,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import CLOSED, Breaker, BreakerPolicy
 from prefrontal.execute.runtime import ModelState, Runtime
-from prefrontal.execute.sessions import SharedSessions
+from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.shared_breakers import Change, Hint, change_of, hinted, shared_name
 from prefrontal.execute.sharing import Sharing
 from prefrontal.ledger.redis_link import RedisLink, RedisSettings
@@ -36,7 +36,8 @@ class Replica:
     def __init__(self, url: str, place: str) -> None:
         self.link = RedisLink(RedisSettings(url=url, retry_s=0.05, timeout_s=1.0), clock=CLOCK)
         self.runtime = Runtime(default_limit=4, default_queue=4)
-        self.sessions = SharedSessions()
+        self.sessions = Sessions()
+        self.sessions.share()
         self.sharing = Sharing(
             self.link, runtime=self.runtime, sessions=self.sessions, clock=CLOCK, replica=f"r{next(IDS)}", place=place
         )
@@ -186,10 +187,10 @@ async def test_a_conversation_is_known_at_every_gateway(redis_url: str) -> None:
         two.sessions.note("other", "n", 7, now)
         await exchange(one, two, one)
         assert two.sessions.find("mine", CLOCK.monotonic(), 60.0) == Stay(model="m", cached_tokens=100)
-        two.sessions.note("mine", "n", 200, CLOCK.monotonic())
+        two.sessions.note("mine", "n", 200, CLOCK.monotonic(), "east")
         await exchange(two, one, late)
         for replica in (one, two, late):
-            assert replica.sessions.find("mine", CLOCK.monotonic(), 60.0) == Stay(model="n", cached_tokens=200)
+            assert replica.sessions.find("mine", CLOCK.monotonic(), 60.0) == Stay(model="n", cached_tokens=200, deployment="east")
             assert replica.sessions.find("other", CLOCK.monotonic(), 60.0) == Stay(model="n", cached_tokens=7)
         assert one.sessions.find("mine", CLOCK.monotonic() + 61.0, 60.0) is None
 

@@ -124,6 +124,7 @@ def families() -> set[str]:
         engine_memory=None,
         machine=SimpleNamespace(parts=SimpleNamespace(meter=SpendMeter(1.0))),
         telemetry=None,
+        replicas=None,
         status=lambda: status,
         ledger=ledger,
     )

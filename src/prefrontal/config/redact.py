@@ -124,7 +124,7 @@ def secrets_of(config: Config) -> tuple[str, ...]:
             found += [one.key or "", *one.keys]
             found += [value for name, value in one.headers.items() if name.lower() not in _PUBLIC_HEADERS]
     found += config.telemetry.headers.values()
-    found += passwords_in(config.store.url)
+    found += [*passwords_in(config.store.url), *passwords_in(config.redis.url)]
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 

@@ -13,7 +13,7 @@ from prefrontal.clock import Clock
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import Breaker
 from prefrontal.execute.runtime import ModelState, Runtime
-from prefrontal.execute.sessions import SharedSessions
+from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.shared_breakers import Hint, change_of, hinted, shared_name
 from prefrontal.ledger.redis_link import RedisAway, RedisLink
 from prefrontal.ledger.redis_scripts import BREAKERS, SESSIONS
@@ -37,7 +37,7 @@ class Sharing:
     """Belongs to one event loop. `keep` runs until it is cancelled."""
 
     def __init__(
-        self, link: RedisLink, *, runtime: Runtime, sessions: SharedSessions, clock: Clock, replica: str, place: str
+        self, link: RedisLink, *, runtime: Runtime, sessions: Sessions, clock: Clock, replica: str, place: str
     ) -> None:
         """`replica` names this process, `place` its machine."""
         self._link = link
@@ -105,7 +105,7 @@ class Sharing:
     async def _share_sessions(self) -> int:
         """Tell what is new here and learn what is new elsewhere; return how many were read."""
         outbox = self._sessions.take(READ)
-        args = [word for name, model, tokens in outbox for word in (name, model, tokens)]
+        args = [word for told in outbox for word in told]
         try:
             key = self._link.key("sessions")
             now_ms, entries = await self._link.run(SESSIONS, [key], [self._replica, self._after, READ, KEEP, *args])
@@ -116,10 +116,10 @@ class Sharing:
         now = self._clock.monotonic()
         for entry, fields in entries:
             self._after = entry
-            told = dict(zip(fields[::2], fields[1::2], strict=True))
-            if told[b"r"].decode() != self._replica:
+            said = {name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
+            if said["r"] != self._replica:
                 age_s = (int(now_ms) - int(entry.split(b"-")[0])) / 1000.0
-                self._sessions.learn(told[b"s"].decode(), told[b"m"].decode(), int(told[b"t"]), now - age_s)
+                self._sessions.learn((said["s"], said["m"], int(said["t"]), said["d"]), now - age_s)
         return len(entries)
 
 

@@ -49,6 +49,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the server is. url: ``redis://``, ``rediss://`` (TLS) or ``unix://``. prefix: what separates installations.
 
     timeout_s: longest a request waits for an answer. retry_s: pause between two probes. ca_file, verify: as for models.
+    quiet: another link to the same server tells the log.
     """
 
     url: str
@@ -57,6 +58,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True):
     retry_s: float = RETRY_S
     ca_file: str | None = None
     verify: bool = True
+    quiet: bool = False
 
 
 class RedisStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ class RedisLink:
         """Raises ConfigError: the client library is not installed, or the URL is none."""
         self.settings = settings
         self.clock = clock
+        self._level = logging.DEBUG if settings.quiet else logging.WARNING
         self._up = False
         self._outages = 0
         self._since_s = clock.now()
@@ -244,16 +247,17 @@ class RedisLink:
         return None if not isinstance(answers[0], Exception) else _said(answers[0])
 
     async def _keep_probing(self) -> None:
-        while (error := await self._probe()) is not None:
+        while (error := await self._probe()) is not None and not self._closed:  # the library may swallow a cancellation
             self._error = error
             await self.clock.sleep(self.settings.retry_s)
         self._prober = None
-        self._arrived()
+        if not self._closed:
+            self._arrived()
 
     def _arrived(self) -> None:
         away_s = self.clock.now() - self._since_s
         if self._error is not None:
-            log.warning("redis is back after %.1f s", away_s)
+            log.log(self._level, "redis is back after %.1f s", away_s)
         self._up, self._error, self._since_s = True, None, self.clock.now()
         for listener in self._listeners:
             listener(True)
@@ -264,7 +268,7 @@ class RedisLink:
             return
         self._up, self._error, self._since_s = False, error, self.clock.now()
         self._outages += 1
-        log.warning("redis is away, limits follow redis.on_outage: %s", error)
+        log.log(self._level, "redis is away, limits follow redis.on_outage: %s", error)
         for listener in self._listeners:
             listener(False)
         self._prober = asyncio.get_running_loop().create_task(self._keep_probing())

@@ -243,8 +243,9 @@ SESSIONS = Script(
     _TIME
     + """
 local me, after, most, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-for index = 5, #ARGV, 3 do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', keep, '*', 'r', me, 's', ARGV[index], 'm', ARGV[index + 1], 't', ARGV[index + 2])
+for at = 5, #ARGV, 4 do
+  local told = {'s', ARGV[at], 'm', ARGV[at + 1], 't', ARGV[at + 2], 'd', ARGV[at + 3]}
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', keep, '*', 'r', me, unpack(told))
 end
 if #ARGV >= 5 then redis.call('PEXPIRE', KEYS[1], 86400000) end
 local read = redis.call('XREAD', 'COUNT', most, 'STREAMS', KEYS[1], after)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from prefrontal.errors import ConfigError
 
+LOWEST, HIGHEST = 20_000, 32_000
+"""Ports to choose from: below those that the system gives to clients."""
+
 START_S = 20.0
 """How long a start may take (assumed: it takes some ms; a busy machine takes longer)."""
 
@@ -85,6 +88,13 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port below those that clients are given: it stays free for this server while it is stopped."""
+    first = LOWEST + os.getpid() * 37 % (HIGHEST - LOWEST)
+    for port in (*range(first, HIGHEST), *range(LOWEST, first)):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ConfigError(f"No port from {LOWEST} to {HIGHEST} is free.")
