@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -14,22 +14,46 @@ from prefrontal.chat.usage import Usage
 from prefrontal.contracts.money import Budget, Charge
 from prefrontal.contracts.record import Attempt
 from prefrontal.errors import QuotaExceeded, StoreError
-from prefrontal.ledger.keyring import FRESH_S, KeyRing
+from prefrontal.ledger.keyring import FRESH_S, STALE_S, KeyRing
 from prefrontal.ledger.keys import VirtualKey, digest_of, shown_of
+from prefrontal.ledger.postgres.pool import Postgres
+from prefrontal.ledger.postgres.store import PostgresLedger
+from prefrontal.ledger.postgres.vault import PostgresVault
 from prefrontal.ledger.rules import Rules
 from prefrontal.ledger.sqlite import SqliteLedger
 from prefrontal.ledger.sqlite_vault import SqliteVault
+from prefrontal.ledger.store import Ledger
 from prefrontal.ledger.treasury import Treasury
 from prefrontal.ledger.vault import Audit, MemoryVault, SpendQuery, SpendRow, Vault
 from prefrontal.testing.ledger_contract import make_record
 
 DAY = 1_699_920_000.0
 Open = Callable[..., SqliteLedger]
+Kept = tuple[Ledger, Vault]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
+async def on_postgres(postgres_url: str, clock: Any) -> AsyncIterator[Kept]:
+    """A ledger and a vault on Postgres."""
+    ledger = await PostgresLedger(Postgres(postgres_url, clock=clock), clock=clock).open()
+    yield ledger, PostgresVault(ledger, clock=clock)
+    await ledger.aclose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest, open_ledger: Open, clock: Any) -> Kept:
+    """A ledger and its vault of each kind that outlives its process."""
+    if request.param == "postgres":
+        return cast("Kept", request.getfixturevalue("on_postgres"))
+    ledger = open_ledger()
+    return ledger, SqliteVault(ledger, clock=clock)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def vault(request: pytest.FixtureRequest, open_ledger: Open, clock: Any) -> Vault:
     """A vault of each kind."""
+    if request.param == "postgres":
+        return cast("Kept", request.getfixturevalue("on_postgres"))[1]
     return MemoryVault() if request.param == "memory" else SqliteVault(open_ledger(), clock=clock)
 
 
@@ -103,10 +127,9 @@ async def test_no_secret_is_in_the_database(open_ledger: Open, clock: Any, tmp_p
     assert secret[6:20].encode() not in stored
 
 
-async def test_a_report_adds_up_what_is_settled(open_ledger: Open, clock: Any) -> None:
+async def test_a_report_adds_up_what_is_settled(kept: Kept) -> None:
     """By name of key, team, tag, model, day and month; estimated and unpriced calls are counted; held ones wait."""
-    ledger = open_ledger()
-    vault = SqliteVault(ledger, clock=clock)
+    _, vault = kept
     await vault.save_key(key("svc", id="k"), NOTE)
     usage = Usage(output_tokens=5, source="estimated")
     for number, fields in enumerate(
@@ -124,9 +147,9 @@ async def test_a_report_adds_up_what_is_settled(open_ledger: Open, clock: Any) -
     ]
 
 
-async def test_sums_beyond_sixty_three_bits_are_exact(open_ledger: Open, clock: Any) -> None:
+async def test_sums_beyond_sixty_three_bits_are_exact(kept: Kept) -> None:
     """Twenty million dollars in picodollars do not fit a column's sum and are added up all the same."""
-    vault = SqliteVault(open_ledger(), clock=clock)
+    _, vault = kept
     dear = 2**62 - 12345
     for number in range(5):
         vault.put_charge(charge(number, cost_pico=dear))
@@ -135,10 +158,9 @@ async def test_sums_beyond_sixty_three_bits_are_exact(open_ledger: Open, clock: 
     assert (await vault.report(SpendQuery()))[0].cost_pico == 5 * dear
 
 
-async def test_records_charge_what_no_budget_did(open_ledger: Open, clock: Any) -> None:
+async def test_records_charge_what_no_budget_did(kept: Kept) -> None:
     """Each attempt of a record that used something is a charge, once; one settled before its record came stands as it is."""
-    ledger = open_ledger()
-    vault = SqliteVault(ledger, clock=clock)
+    ledger, vault = kept
     usage = Usage(output_tokens=4, source="reported")
     attempts = (
         Attempt(model="m", outcome="error", error_code="upstream_cut"),
@@ -248,3 +270,40 @@ async def test_the_ring_remembers_and_looks_again(vault: Vault, clock: Any) -> N
     clock.time_s += FRESH_S + 1
     assert ring.known(digest) is None
     assert (await ring.find(digest)).key == other
+
+
+class Gone(MemoryVault):
+    """One that cannot be asked while `away`."""
+
+    away = False
+
+    async def key_of(self, digest: bytes) -> VirtualKey | None:
+        if self.away:
+            raise StoreError("gone")
+        return await super().key_of(digest)
+
+    async def has_keys(self) -> bool:
+        if self.away:
+            raise StoreError("gone")
+        return await super().has_keys()
+
+
+async def test_while_the_vault_cannot_be_asked_known_keys_hold_for_a_while(clock: Any) -> None:
+    """A key that was known goes on for a quarter of an hour; an unknown secret is not let in, and nothing holds for ever."""
+    vault = Gone()
+    ring = KeyRing(vault=vault, treasury=Treasury(clock=clock, vault=vault), clock=clock)
+    assert await ring.look() is False
+    vault.away = True
+    clock.time_s += FRESH_S + 1
+    assert await ring.look() is False
+    vault.away = False
+    await ring.save(key(), NOTE)
+    vault.away = True
+    clock.time_s += FRESH_S + 1
+    digest = digest_of("sk-pf-made-up")
+    assert (await ring.find(digest)).key == key()
+    with pytest.raises(StoreError):
+        await ring.find(digest_of("sk-pf-other"))
+    clock.time_s += STALE_S
+    with pytest.raises(StoreError):
+        await ring.find(digest)

@@ -7,12 +7,16 @@ from collections import OrderedDict
 from prefrontal.clock import Clock
 from prefrontal.contracts.access import Grant
 from prefrontal.contracts.money import Payer
+from prefrontal.errors import StoreError
 from prefrontal.ledger.keys import VirtualKey
 from prefrontal.ledger.treasury import Treasury
 from prefrontal.ledger.vault import Audit, Vault
 
 FRESH_S = 5.0
 """How long what was read holds: other processes, such as the command line, may change keys (assumed)."""
+
+STALE_S = 900.0
+"""How long what was read holds while the database cannot be asked: a revoked key works no longer than this (assumed)."""
 
 KEPT = 10_000
 """Keys remembered, those that do not exist among them (assumed: some MB)."""
@@ -51,9 +55,14 @@ class KeyRing:
         return False
 
     async def look(self) -> bool:
-        """Return whether a key was ever made, asking the vault. Raises StoreError."""
+        """Return whether a key was ever made, asking the vault; what it said last when it cannot be asked. Raises StoreError."""
         if not self._some:
-            self._some = await self._vault.has_keys()
+            try:
+                self._some = await self._vault.has_keys()
+            except StoreError:
+                if not self._holds(self._looked_at):
+                    raise
+                return False
             self._looked_at = self._clock.monotonic()
         return self._some
 
@@ -66,9 +75,17 @@ class KeyRing:
         return found
 
     async def find(self, digest: bytes) -> Known:
-        """Return what the vault says of the secret with this hash. Raises StoreError."""
-        key = await self._vault.key_of(digest)
+        """Return what the vault says of the secret with this hash; of a known key what it said last when it cannot be asked.
+
+        Raises StoreError.
+        """
         before = self._known.get(digest)
+        try:
+            key = await self._vault.key_of(digest)
+        except StoreError:
+            if before is None or before.key is None or not self._holds(before.read_at):
+                raise
+            return before
         if key is not None and before is not None and before.key == key:
             before.read_at = self._clock.monotonic()
             return before
@@ -95,6 +112,10 @@ class KeyRing:
     async def payers(self) -> list[Payer]:
         """Return who every key stands for. Raises StoreError."""
         return [key.grant().payer for key in await self._vault.keys()]
+
+    def _holds(self, read_at: float | None) -> bool:
+        """Return whether what was read then may be used while nothing can be read."""
+        return read_at is not None and self._clock.monotonic() - read_at <= STALE_S
 
     async def _remember(self, digest: bytes, key: VirtualKey | None) -> Known:
         grant = None if key is None else key.grant()
