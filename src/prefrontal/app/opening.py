@@ -13,7 +13,7 @@ from typing import Any
 from prefrontal.app.build import Builder, Closer, Source
 from prefrontal.app.conversations import open_conversations
 from prefrontal.app.library import Prefrontal
-from prefrontal.app.replicas import join, make_replicas
+from prefrontal.app.replicas import open_replicas
 from prefrontal.clock import Chance, Clock, SystemClock
 from prefrontal.config.home import candidates
 from prefrontal.config.watch import fingerprint, watch
@@ -54,14 +54,10 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     tasks: list[asyncio.Task[None]] = []
     stop = asyncio.Event()
     try:
-        again = partial(builder.load, config, flags)
-        pf = await builder.build(loaded, again, transport=transport, ledger=ledger)
+        pf = await builder.build(loaded, partial(builder.load, config, flags), transport=transport, ledger=ledger)
         pf.conversations = open_conversations(loaded.config, pf.ledger, builder)
         builder.closers.append(pf.conversations.aclose)
-        pf.replicas = make_replicas(loaded.config, builder.env, builder.clock)
-        if pf.replicas is not None:
-            builder.closers.append(pf.replicas.aclose)
-            await join(pf, loaded.config, pf.replicas)
+        await open_replicas(pf, loaded.config, builder)
         if reload and files:
             coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop, since=seen)
             tasks.append(asyncio.create_task(coroutine, name="config watch"))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
 
+from prefrontal.app.build import Builder
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Clock
 from prefrontal.config.home import expand_user
-from prefrontal.config.schema import Config
+from prefrontal.config.schema import Config, Redis
 from prefrontal.contracts.reach import host_of
 from prefrontal.execute.cache.shared import SharedAnswers
 from prefrontal.execute.sharing import Sharing
@@ -61,24 +62,27 @@ def _ended(task: asyncio.Task[None]) -> None:
         log.error("nothing is shared with other gateways any more", exc_info=error)
 
 
-def make_replicas(config: Config, env: Mapping[str, str], clock: Clock) -> Replicas | None:
-    """Return the ways to Redis, not yet open; None where none is configured. Raises ConfigError."""
-    redis = config.redis
-    if redis.url is None:
-        return None
+async def open_replicas(pf: Prefrontal, config: Config, builder: Builder) -> None:
+    """Let a gateway act as one with those that have the same Redis; nothing where none is configured. Raises ConfigError."""
+    if config.redis.url is not None:
+        pf.replicas = _made(config.redis, config.redis.url, builder)
+        builder.closers.append(pf.replicas.aclose)
+        await _join(pf, config, pf.replicas)
+
+
+def _made(redis: Redis, url: str, builder: Builder) -> Replicas:
     ca_file = redis.tls.ca_file
     settings = RedisSettings(
-        url=redis.url,
+        url=url,
         prefix=redis.prefix,
         timeout_s=redis.timeout_s,
-        ca_file=None if ca_file is None else str(expand_user(ca_file, env)),
+        ca_file=None if ca_file is None else str(expand_user(ca_file, builder.env)),
         verify=redis.tls.verify,
     )
-    return Replicas(settings, clock=clock)
+    return Replicas(settings, clock=builder.clock)
 
 
-async def join(pf: Prefrontal, config: Config, replicas: Replicas) -> None:
-    """Let the limits, breakers and sessions of `pf` be those of the group, before its first request."""
+async def _join(pf: Prefrontal, config: Config, replicas: Replicas) -> None:
     redis, link, clock = config.redis, replicas.link, pf.clock
     await replicas.start()
     log.info("limits, breakers and sessions are shared through %s as '%s'", host_of(redis.url or "") or "a socket", redis.prefix)
