@@ -148,7 +148,9 @@ class Builder:
             ledger = await open_ledger(config, self.env, self.clock)
             closers.append(ledger.aclose)
         if transport is None:
-            transport = open_transport(clock=self.clock, allow=egress_guard(lambda: holder.current.config.egress))
+            most = max(MAX_CONNECTIONS, config.limits.concurrency)  # what may run at once may all go to one upstream
+            guard = egress_guard(lambda: holder.current.config.egress)
+            transport = open_transport(clock=self.clock, allow=guard, max_connections=most)
             closers.append(transport.aclose)
         engines = EngineSupervisor([], clock=self.clock, chance=self.chance, settings=await _engine_settings(config))
         closers.append(engines.close)
