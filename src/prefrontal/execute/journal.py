@@ -79,7 +79,7 @@ class Entry:
 
 def _outcome(entry: Entry) -> Outcome:
     if entry.lost and entry.error is None:
-        return "hedge_lost"
+        return "hedge_lost"  # also one that had answered in the same moment
     return "ok" if entry.outcome == "ok" else "cancelled" if entry.outcome == "cancelled" else "error"
 
 

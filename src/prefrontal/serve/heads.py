@@ -111,6 +111,9 @@ def error_headers(error: PrefrontalError, request_id: str | None) -> Headers:
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
         headers.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after_s * 1000))))
+    last = error.last if isinstance(error, AllAttemptsFailed) else error
+    if error.status == 504 and "stage" in last.details:
+        headers.append((b"x-prefrontal-stage", _latin(str(last.details["stage"]))))
     if isinstance(error, ProviderError | AllAttemptsFailed):
         headers.append((b"x-should-retry", b"false"))
     elif isinstance(error, LimitExceeded) or error.status >= 500:

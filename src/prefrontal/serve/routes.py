@@ -20,6 +20,7 @@ from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
 from prefrontal.serve.cache import cache_routes
 from prefrontal.serve.engines import list_engines
+from prefrontal.serve.health import health_of
 from prefrontal.serve.knowledge import describe_knowledge, list_knowledge, search_knowledge
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
@@ -46,6 +47,7 @@ KNOWN = (
     "/v1/traces",
     "/v1/config/status",
     "/v1/engines",
+    "/v1/health",
     "/v1/knowledge",
     "/v1/admin/keys",
     "/v1/admin/budgets",
@@ -71,6 +73,8 @@ def build_routes(site: Site) -> Router:
             Route("/livez", pages.livez, methods=["GET"]),
             Route("/readyz", pages.readyz, methods=["GET"]),
             Route("/health", pages.readyz, methods=["GET"]),
+            Route("/healthz", pages.readyz, methods=["GET"]),
+            Route("/v1/health", pages.health, methods=["GET"]),
             Route("/metrics", pages.metrics, methods=["GET"]),
             Route("/v1/models", pages.models, methods=["GET"]),
             Route("/v1/models/{name:path}", pages.model, methods=["GET"]),
@@ -140,6 +144,10 @@ class Pages:
             problems.append(f"records cannot be written: {ledger.last_error}")
         shown = {"status": "unavailable" if problems else "ok", "problems": problems, "models": len(self._pf.registry.enabled)}
         return answer(shown, 503 if problems else 200)
+
+    async def health(self, _request: Request) -> Response:
+        """How each model and deployment stands."""
+        return answer(health_of(self._pf))
 
     async def metrics(self, _request: Request) -> Response:
         """The Prometheus exposition."""

@@ -31,6 +31,7 @@ from prefrontal.serve.messages import serve_messages
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.origins import Origins
 from prefrontal.serve.pace import rate_headers
+from prefrontal.serve.peers import Peers
 from prefrontal.serve.responses import serve_responses
 from prefrontal.serve.routes import build_routes
 from prefrontal.serve.types import JSON_TYPE, Headers, Message, Receive, Scope, Send, send_body
@@ -41,7 +42,11 @@ from prefrontal.serve.wording import error_body
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
+HEADROOM = 64
+"""Requests beyond those that may run or wait whose bodies are still read (assumed): one of them may matter more than one that
+waits. More than that are refused unread, which bounds what bodies can take of the memory."""
+
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/health", "/healthz"})
 """Probes of orchestrators carry no key and learn nothing from us but whether we are up."""
 
 
@@ -59,6 +64,7 @@ class Site:
         self._config: Config | None = None
         self._gate = Gate(pf.config.server, pf.money.keys)
         self._origins = Origins(())
+        self._peers = Peers(())
         self.shell = Shell()
         self._router = build_routes(self)
 
@@ -102,7 +108,7 @@ class Site:
         shown = browser_headers(scope, headers)
         try:
             path = scope["path"]
-            peer = scope["client"][0] if scope.get("client") else None
+            peer = self._peers.of(scope, headers)
             admin = path.startswith(ADMIN)
             caller = Caller() if path in OPEN_PATHS else self._gate.admit(shown, peer, admin=admin)
             if caller is None:
@@ -160,12 +166,13 @@ class Site:
             self._config = config
             self._gate = Gate(config.server, self.pf.money.keys)
             self._origins = Origins(config.server.cors_origins)
+            self._peers = Peers(config.server.trusted_proxies)
 
     def _check_load(self) -> None:
         if self.draining:
             raise ShuttingDown("The gateway is shutting down.", retry_after_s=1.0)
         limits = self.pf.config.limits
-        if self.active > limits.concurrency + limits.shedding.queue:  # not even read: who may run or wait is decided behind this
+        if self.active > limits.concurrency + limits.shedding.queue + HEADROOM:  # not even read; who waits is decided later
             raise Overloaded(
                 "The gateway is busy: as many requests run and wait as may.",
                 retry_after_s=1.0,
