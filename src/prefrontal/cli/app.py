@@ -14,6 +14,7 @@ from prefrontal.cli.config_commands import config_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
 from prefrontal.cli.knowledge_commands import knowledge_app
+from prefrontal.cli.ledger_commands import ledger_app
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
 from prefrontal.cli.screen import Screen
@@ -30,6 +31,7 @@ app.add_typer(models_app)
 app.add_typer(knowledge_app)
 app.add_typer(config_app)
 app.add_typer(keys_app)
+app.add_typer(ledger_app)
 app.add_typer(cache_app)
 
 

@@ -29,6 +29,9 @@ RETRY_AFTER_S = 5.0
 FAILURES: tuple[type[BaseException], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """Everything a database that is gone, busy or wrong raises."""
 
+UNUSABLE: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError)
+"""What connecting raises, an address that makes no sense included."""
+
 POISON: tuple[type[BaseException], ...] = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
@@ -76,6 +79,18 @@ class Postgres:
 
         migrate: False refuses an older form instead.
         """
+        await self.connect()
+        try:
+            found = await self.revision()
+            if found != HEAD:
+                await self._migrate(found, allowed=migrate)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def connect(self) -> None:
+        """Connect, whatever the tables are. Raises StoreError."""
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
@@ -92,18 +107,13 @@ class Postgres:
                     "jit": "off",  # compiling a statement takes longer than any of ours runs
                 },
             )
-            found = await self.revision()
-            if found != HEAD:
-                await self._migrate(found, allowed=migrate)
-        except BaseException as error:
+            await self._pool.execute("SELECT 1")
+        except UNUSABLE as error:
             await self.aclose()
-            if isinstance(error, (*FAILURES, ValueError)):
-                raise StoreError(
-                    f"The database at {self.place} cannot be opened: {told(error)}.",
-                    hint="Check store.url, and that the server runs and lets this user in.",
-                ) from None  # the cause may quote the address
-            raise
-        return self
+            raise StoreError(
+                f"The database at {self.place} cannot be opened: {told(error)}.",
+                hint="Check store.url, and that the server runs and lets this user in.",
+            ) from None  # the cause may quote the address
 
     async def revision(self) -> int:
         """Return the revision of the tables, 0 for an empty database. Raises StoreError."""

@@ -6,6 +6,7 @@ Many rows go in one statement, as one array a column: a group of a thousand reco
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from prefrontal.contracts.money import Charge
 from prefrontal.ledger.rows import MAX_INTEGER, Row
@@ -204,6 +205,6 @@ def report_line(row: Row, groups: int) -> SpendRow:
     )
 
 
-def whole(value: object) -> int:
-    """Return a sum as a whole number, 0 for that of nothing."""
-    return 0 if value is None else int(str(value))
+def whole(value: Any) -> int:
+    """Return a sum (a Decimal, exact at any size) as a whole number, 0 for that of nothing."""
+    return 0 if value is None else int(value)
