@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -271,6 +272,11 @@ def _check_server(config: Config, note: Callable[..., None]) -> None:
         for index, key in enumerate(keys):
             if not key or key != key.strip():
                 note(("server", name, index), "key", "a key is empty or has spaces around it", "check the variable it comes from")
+    for index, network in enumerate(server.trusted_proxies):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            note(("server", "trusted_proxies", index), "network", f'"{network}" is no address or network', "write 10.0.0.0/8")
     for index, origin in enumerate(server.cors_origins):
         parts = urlsplit(origin)
         if origin != "*" and (not parts.scheme or not parts.netloc or parts.path):

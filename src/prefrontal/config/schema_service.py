@@ -42,6 +42,19 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             description="Idle connections are closed after this, s. Assumed: 75, longer than the common proxies' 60.",
         ),
     ] = 75.0
+    head_timeout_s: Annotated[
+        Positive, Meta(description="How long the head of a request may take to arrive, s. Assumed: it is a packet or a few.")
+    ] = 30.0
+    body_timeout_s: Annotated[
+        Positive, Meta(description="How long a request body may take, s. Assumed: 32 MiB at a megabit a second.")
+    ] = 300.0
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks of proxies whose `x-forwarded-for` is believed, such as `10.0.0.0/8`. Whoever comes "
+            "with such headers from elsewhere is never taken to sit at this machine."
+        ),
+    ] = ()
     drain_s: Annotated[
         float,
         Meta(
@@ -101,6 +114,11 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     failures: Annotated[int, Meta(ge=1, description="Failures within the window that open the breaker. Assumed.")] = 5
     window_s: Annotated[float, Meta(gt=0, description="Length of the window, s. Assumed.")] = 30.0
     open_s: Annotated[float, Meta(gt=0, description="How long the model rests before one call may try it, s. Assumed.")] = 15.0
+    probe: Annotated[
+        bool, Meta(description="Whether a resting model's upstream is asked for its list of models, which costs nothing.")
+    ] = True
+    probe_s: Annotated[float, Meta(gt=0, description="How often a resting upstream is asked, s. Assumed.")] = 5.0
+    probe_timeout_s: Annotated[float, Meta(gt=0, description="How long its answer may take, s. Assumed.")] = 2.0
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,9 +20,12 @@ async def read_body(scope: Scope, receive: Receive, *, max_bytes: int, idle_s: f
     """Return the body.
 
     Raises:
-        PayloadTooLarge: it is longer than `max_bytes`; the rest was thrown away. InvalidRequest: it stopped arriving.
-        ClientGone: the connection closed.
+        InvalidRequest: it is compressed, or stopped arriving. PayloadTooLarge: it is longer than `max_bytes`; the rest was thrown
+        away. ClientGone: the connection closed.
     """
+    coded = next((value for name, value in scope["headers"] if name == b"content-encoding"), b"identity")
+    if coded.strip().lower() not in (b"", b"identity"):
+        raise _coded(coded)
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         if not any(name == b"expect" for name, _ in scope["headers"]):  # who asks first has sent nothing yet
@@ -73,6 +76,13 @@ async def _next(receive: Receive, idle_s: float, clock: Clock) -> Message:
     if message["type"] == "http.disconnect":
         raise ClientGone
     return message
+
+
+def _coded(coding: bytes) -> InvalidRequest:
+    """Return the refusal of a compressed body: a few bytes of it could become more than memory holds."""
+    error = InvalidRequest(f"A body in '{coding.decode('latin-1')[:40]}' is not taken.", hint="Send it without content-encoding.")
+    error.status = 415
+    return error
 
 
 def _too_large(max_bytes: int) -> PayloadTooLarge:

@@ -9,18 +9,23 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 import prefrontal.app.opening as opening
+from prefrontal.app.crew.channel import OWNER, Post
+from prefrontal.app.crew.engines import BorrowedEngines
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Clock
 from prefrontal.config.schema_service import Server
 from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import ConfigError
+from prefrontal.serve.colleague import Colleague
 from prefrontal.serve.metrics import Metrics
 from prefrontal.serve.protocol import bounded_protocol
 from prefrontal.serve.site import Site
@@ -84,6 +89,11 @@ def bind(host: str, port: int) -> socket.socket:
     raise ConfigError(f"ports {port} to {port + PORTS_TRIED - 1} on {host} are all in use", path="server.port", rule="bind")
 
 
+def url_of(host: str, sock: socket.socket) -> str:
+    """Return the address clients use."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"
+
+
 async def serve(
     config: str | Path | None,
     *,
@@ -91,25 +101,33 @@ async def serve(
     flags: Mapping[str, Any] | None = None,
     say: Say,
     greet: Callable[[Prefrontal, Say], None] | None = None,
+    post: Post | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `say` receives the ready line, the first line that is said.
+
+    post: this is one of several workers (`prefrontal.serve.crew`), which are also stopped by the end of standard input.
 
     Raises:
         ConfigError, StoreError: before anything listens.
     """
-    async with opening.open(config, env=env, flags=flags, reload=True, wait_for_models=False) as pf:
+    lent = None if post is None or post.index == OWNER else partial(BorrowedEngines, post)
+    async with opening.open(config, env=env, flags=flags, reload=True, wait_for_models=False, lent_engines=lent) as pf:
         server = pf.config.server
         check_bind(server)
-        sock = bind(server.host, server.port)
+        sock = bind(server.host, server.port) if post is None else socket.socket(fileno=post.fd)
         metrics = Metrics(pf)
         pf.observers.append(metrics.observe)
         site = Site(pf, metrics, instance=pf.chance.identifier("pf_", pf.clock.now()))
         port = sock.getsockname()[1]
         pf.own_ports.add(port)
-        host = f"[{server.host}]" if ":" in server.host else server.host
-        stop = _Stop()  # before the ready line: who reads it may stop us at once
-        say(f"http://{host}:{port}")
-        if server.port and port != server.port:
+        stop = Stop()  # before the ready line: who reads it may stop us at once
+        if post is not None:
+            site.colleague = Colleague(post, pf, metrics.render)
+            await site.colleague.join()
+            stop.at_end_of_input()
+            stop.on_hangup(site.colleague.reload)
+        say(url_of(server.host, sock))
+        if server.port and port != server.port and post is None:
             log.warning("port %d is in use; listening on %d", server.port, port)
         if greet is not None:
             greet(pf, say)
@@ -118,6 +136,8 @@ async def serve(
             await _run(site, sock, server, stop)
         finally:
             collecting.cancel()
+            if site.colleague is not None:
+                await site.colleague.leave()
             sock.close()
 
 
@@ -135,10 +155,10 @@ async def _spare_the_collector(clock: Clock) -> None:
         gc.unfreeze()
 
 
-async def _run(site: Site, sock: socket.socket, server: Server, stop: _Stop) -> None:
+async def _run(site: Site, sock: socket.socket, server: Server, stop: Stop) -> None:
     config = uvicorn.Config(
         site,
-        http=bounded_protocol(server.max_header_bytes),
+        http=bounded_protocol(server.max_header_bytes, head_s=server.head_timeout_s, body_s=server.body_timeout_s),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -172,19 +192,49 @@ async def _run(site: Site, sock: socket.socket, server: Server, stop: _Stop) -> 
     await serving
 
 
-class _Stop:
+class Stop:
     """Listens for SIGTERM and SIGINT: the first asks to stop, a second one not to wait for running requests either."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self.hurried = False
+        self.again = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(NotImplementedError, RuntimeError):  # not on this platform, or not the main thread
                 loop.add_signal_handler(number, self._signalled)
 
+    @property
+    def hurried(self) -> bool:
+        """Whether it was asked twice."""
+        return self.again.is_set()
+
+    def at_end_of_input(self) -> None:
+        """Ask to stop also when standard input ends: whoever started this process is gone."""
+        self._keep(self._read_input())
+
+    def on_hangup(self, reload: Callable[[], Awaitable[None]]) -> None:
+        """Call `reload` at SIGHUP."""
+
+        async def run() -> None:
+            await reload()
+
+        with contextlib.suppress(NotImplementedError, RuntimeError, AttributeError):  # as above
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: self._keep(run()))
+
     def _signalled(self) -> None:
-        self.hurried = self.asked.is_set()
+        (self.again if self.asked.is_set() else self.asked).set()
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read_input(self) -> None:
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while await reader.read(BACKLOG):
+            continue
         self.asked.set()
 
 

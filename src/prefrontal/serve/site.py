@@ -24,6 +24,7 @@ from prefrontal.serve.access import ADMIN, Caller, Gate, check_route
 from prefrontal.serve.asks import PRIORITY, TIMEOUT, priority_of, timeout_s_of
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
+from prefrontal.serve.colleague import Colleague
 from prefrontal.serve.decisions import DECISIONS, SYSTEMONE, serve_decisions
 from prefrontal.serve.embeddings import serve_embeddings
 from prefrontal.serve.heads import cache_wish, error_headers, request_id_of, trace_of
@@ -59,6 +60,7 @@ class Site:
         self.instance = instance
         self.draining = False
         self.active = 0
+        self.colleague: Colleague | None = None  # where several workers serve together
         self._tasks: set[asyncio.Task[object]] = set()
         self._always: Headers = [(b"x-prefrontal-instance", instance.encode())]
         self._config: Config | None = None
