@@ -88,6 +88,7 @@ class HttpTransport:
             body = await stream.read_all(self._max_body_bytes)
         except ProviderCut as error:
             error.details["status"] = stream.status  # an answer had begun, and what it cost may have to be paid
+            error.upstream_request_id = error.upstream_request_id or stream.headers.get("x-request-id")
             raise
         finally:
             await stream.aclose()

@@ -1,0 +1,232 @@
+"""Two thousand streams at once, with all that can go wrong, against an upstream that keeps books: the ledger agrees with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import resource
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from prefrontal.testing.truth import Truth, TruthUpstream
+
+STREAMS = 2000
+USD_IN, USD_OUT = 2.0, 10.0
+TEXT = "word " * 160
+TOKENS = (16, 32)
+PACE_S = 0.15
+FATES = {
+    "ok": 0.47,
+    "no_usage": 0.07,
+    "zero_usage": 0.04,
+    "beside": 0.05,
+    "cut": 0.12,
+    "error": 0.05,
+    "late": 0.05,
+    "again": 0.06,
+    "busy": 0.05,
+    "drop": 0.04,
+}
+LEAVE = 0.2
+WHOLE = 0.12
+TIGHT = 0.1
+TIGHT_USD = 0.02
+ADMIN = {"authorization": "Bearer admin-of-the-tests"}
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """One client: what it asks for and when it leaves (after so many events; None: not)."""
+
+    n: int
+    tokens: int
+    fate: str
+    after: int
+    stream: bool
+    leave: int | None
+    key: str
+
+    def body(self) -> dict[str, Any]:
+        asked = json.dumps({"n": self.n, "tokens": self.tokens, "fate": self.fate, "after": self.after})
+        messages = [{"role": "user", "content": f"{asked}\n{TEXT}"}]
+        return {"model": "m", "stream": self.stream, "max_tokens": 40, "messages": messages, "metadata": {"n": str(self.n)}}
+
+
+def wishes(count: int, chance: random.Random) -> list[Wish]:
+    found = []
+    for n in range(count):
+        fate = chance.choices(list(FATES), list(FATES.values()))[0]
+        tokens = chance.randint(*TOKENS)
+        stream = fate in ("beside", "late", "error") or chance.random() > WHOLE
+        leaves = stream and chance.random() < LEAVE
+        found.append(
+            Wish(
+                n=n,
+                tokens=tokens,
+                fate=fate,
+                after=150 if fate == "late" else chance.randint(6, tokens - 4),
+                stream=stream,
+                leave=chance.randint(0, tokens - 2) if leaves else None,
+                key="tight" if chance.random() < TIGHT else "wide",
+            )
+        )
+    return found
+
+
+def settings(up: TruthUpstream) -> dict[str, Any]:
+    model = {"profile": "openai-compatible", "endpoint": up.base_url, "key": "k", "concurrency": 4 * STREAMS}
+    return {
+        "models": {"m": {**model, "price": {"input_usd": USD_IN, "output_usd": USD_OUT}}},
+        "server": {"admin_keys": ["admin-of-the-tests"]},
+        "discovery": {"enabled": False},
+        "budgets": [
+            {"name": "all", "scope": "global", "window": "month", "usd": 1000},
+            {"name": "tight", "scope": "team", "of": "tight", "window": "month", "usd": TIGHT_USD},
+        ],
+        "limits": {
+            "concurrency": 2 * STREAMS,
+            "retries": {"attempts": 3, "base_s": 0.01, "max_s": 0.05},
+            "breaker": {"failures": 10_000},
+            "timeouts": {"first_token_s": 20, "total_s": 60},
+        },
+    }
+
+
+async def ask(http: aiohttp.ClientSession, wish: Wish, secret: str) -> str:
+    """Ask and, where the wish says so, leave; return what came of it."""
+    headers = {"authorization": f"Bearer {secret}"}
+    try:
+        async with http.post("/v1/chat/completions", json=wish.body(), headers=headers) as answer:
+            if answer.status != 200:
+                return str((await answer.json())["error"]["code"])
+            seen = 0
+            while wish.leave != 0:
+                line = await answer.content.readline()
+                seen += line.startswith(b"data: ")
+                if not line:
+                    return "answered"
+                if wish.leave is not None and seen > wish.leave:
+                    break
+            answer.close()
+            return "left"
+    except aiohttp.ClientError as error:
+        return type(error).__name__
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled row of the ledger, with the attempt it is of."""
+
+    upstream: str | None
+    source: str
+    outcome: str
+    input_tokens: int
+    output_tokens: int
+    pico: int
+
+
+def charges(path: Path) -> tuple[list[Charge], int]:
+    """Return the settled charges, and how many are still held."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        bodies = {name: json.loads(body) for name, body in db.execute("SELECT id, body FROM bodies")}
+        query = "SELECT id, source, outcome, input_tokens, output_tokens, cost_pico FROM charges WHERE held = 0"
+        found = []
+        for name, source, outcome, inputs, outputs, pico in db.execute(query):
+            record, _, number = name.partition("/")
+            attempt = bodies.get(record, {}).get("attempts", [])[int(number) :][:1]
+            upstream = attempt[0].get("upstream_request_id") if attempt else None
+            found.append(
+                Charge(upstream=upstream, source=source, outcome=outcome, input_tokens=inputs, output_tokens=outputs, pico=pico)
+            )
+        (held,) = db.execute("SELECT count(*) FROM charges WHERE held = 1").fetchone()
+    return found, held
+
+
+def price(inputs: int, outputs: int) -> int:
+    return round((inputs * USD_IN + outputs * USD_OUT) * 1e6)
+
+
+def table(books: dict[str, Truth], found: list[Charge]) -> dict[str, tuple[int, int, int]]:
+    """Return by category how many attempts there were, what the ledger says they produced, and what the upstream says."""
+    sums: dict[str, list[int]] = {}
+    for charge in found:
+        truth = books[charge.upstream or ""]
+        line = sums.setdefault(f"{truth.fate}, {'stream' if truth.stream else 'whole'}, {charge.source}", [0, 0, 0])
+        line[0] += 1
+        line[1] += charge.output_tokens
+        line[2] += truth.produced
+    return {name: (line[0], line[1], line[2]) for name, line in sorted(sums.items())}
+
+
+async def admin(http: aiohttp.ClientSession, path: str) -> Any:
+    async with http.get(f"/v1/admin/{path}", headers=ADMIN) as answer:
+        return (await answer.json())["data"]
+
+
+async def until_settled(path: Path, count: int) -> list[Charge]:
+    """Return the charges once nothing is held and there are so many; twenty seconds at most."""
+    async with asyncio.timeout(20.0):
+        while True:
+            found, held = await asyncio.to_thread(charges, path)
+            if not held and len(found) >= count and all(charge.upstream for charge in found):
+                return found
+            await asyncio.sleep(0.25)
+
+
+async def test_the_ledger_agrees_with_the_upstream(tmp_path: Path, start_gateway: Callable[..., Any]) -> None:
+    """Every attempt that used something is one charge; reported ones are exact; the others are estimated near the truth, never 0.
+
+    Shown by 1: the budget that runs out in the middle is overrun by one reservation at most.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6 * STREAMS)), hard))
+    async with TruthUpstream(pace_s=PACE_S) as up:
+        gateway = start_gateway(tmp_path / "home", settings(up))
+        patience = aiohttp.ClientTimeout(total=60.0)
+        async with aiohttp.ClientSession(gateway.url, connector=aiohttp.TCPConnector(limit=0), timeout=patience) as http:
+            secrets = {}
+            for name in ("wide", "tight"):
+                async with http.post("/v1/admin/keys", json={"name": name, "team": name}, headers=ADMIN) as made:
+                    secrets[name] = (await made.json())["key"]
+            asked = wishes(STREAMS, random.Random(11))
+            came = await asyncio.gather(*[ask(http, wish, secrets[wish.key]) for wish in asked])
+            owed = {truth.id: truth for truth in up.books if not truth.refused}
+            found = await until_settled(gateway.home / "prefrontal.db", len(owed))
+            spend = await admin(http, "spend?by=team")
+            budgets = await admin(http, "budgets")
+
+    # as many charges as attempts that used something, each of one of them
+    assert Counter(charge.upstream for charge in found) == Counter(list(owed))
+    assert up.most_running > STREAMS / 2
+
+    reported = [charge for charge in found if charge.source == "reported"]
+    assert len(reported) > STREAMS / 3
+    for charge in reported:
+        assert (charge.input_tokens, charge.output_tokens) == owed[charge.upstream or ""].told
+        assert charge.pico == price(charge.input_tokens, charge.output_tokens)
+
+    estimated = [charge for charge in found if charge.source == "estimated"]
+    assert len(reported) + len(estimated) == len(found)
+    assert all(charge.pico > 0 and charge.pico == price(charge.input_tokens, charge.output_tokens) for charge in estimated)
+    lines = table(owed, found)
+    for name, (count, ours, theirs) in lines.items():
+        if "stream, estimated" in name and count >= 10 and not name.startswith("late"):
+            assert ours == pytest.approx(theirs, rel=0.10), (name, lines)
+    inputs = sum(charge.input_tokens for charge in estimated)
+    assert inputs == pytest.approx(sum(owed[charge.upstream or ""].input_tokens for charge in estimated), rel=0.10)
+
+    # what people read is the sum of the rows
+    total = sum(charge.pico for charge in found)
+    assert sum(line["calls"] for line in spend) == len(found)
+    assert sum(line["cost_usd"] for line in spend) == pytest.approx(total / 1e12, abs=1e-9)
+    tight = next(line for line in budgets if line["budget"] == "tight")
+    assert tight["held_usd"] == 0.0
+    reservation = price(len(TEXT), 40) / 1e12
+    assert TIGHT_USD / 2 < tight["spent_usd"] <= TIGHT_USD + reservation
+    assert Counter(came)["insufficient_quota"] > STREAMS * TIGHT / 4
