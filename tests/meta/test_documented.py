@@ -120,9 +120,10 @@ def families() -> set[str]:
     pf = SimpleNamespace(
         clock=SimpleNamespace(monotonic=lambda: 0.0, now=lambda: 0.0),
         runtime=SimpleNamespace(all=list),
+        registry=SimpleNamespace(enabled=()),
         engines=SimpleNamespace(status=list),
         engine_memory=None,
-        machine=SimpleNamespace(parts=SimpleNamespace(meter=SpendMeter(1.0))),
+        machine=SimpleNamespace(parts=SimpleNamespace(meter=SpendMeter(1.0), door=None)),
         telemetry=None,
         replicas=None,
         status=lambda: status,

@@ -9,7 +9,7 @@ import msgspec
 
 from prefrontal.chat.request import ChatRequest
 from prefrontal.chat.response import ChatResponse
-from prefrontal.chat.usage import UNKNOWN_USAGE
+from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.decision import DecisionAnswer
@@ -46,6 +46,11 @@ COST_DIGITS = 12
 
 class Run:
     """The context of one request. Created at arrival, finished exactly once."""
+
+    priority: Priority = "normal"
+    deadline: float | None = None
+    admission_ms: float = 0.0
+    door: Door | None = None
 
     def __init__(
         self,
@@ -92,10 +97,6 @@ class Run:
         self.degraded: Degraded | None = None
         self.reach: Reach | None = None
         self.data_classes: tuple[str, ...] = ()
-        self.priority: Priority = "normal"
-        self.deadline: float | None = None
-        self.admission_ms = 0.0
-        self.door: Door | None = None
         self.finished = False
         self.record: RequestRecord | None = None
         self.decisions: tuple[DecisionAnswer, ...] = ()
@@ -140,20 +141,36 @@ class Run:
         count = self.context.lost
         return () if count is None or self.response is None or self.streaming else count(self.response)
 
+    def _who(self) -> dict[str, Any]:
+        """Return the fields of the record that say who asked."""
+        context, payer = self.context, self.payer
+        return {
+            "session": self.request.hints.session or context.session,
+            "request_id": context.request_id,
+            "key_id": context.key_id,
+            "team": payer.team,
+            "tags": payer.tags,
+        }
+
+    def _used(self, duration_ms: float) -> tuple[Usage, float | None, float | None]:
+        """Return what the request used and cost, and when its first token came, in ms from arrival."""
+        journal = self.journal
+        if self.answered_by == "tool" and self.response is not None:
+            return self.response.usage, 0.0, duration_ms
+        if self.answered_by == "cache":
+            shared = self.live.first_ms if isinstance(self.live, SharedReader) else duration_ms
+            return UNKNOWN_USAGE if self.reused is None else self.reused.usage, 0.0, shared
+        first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok"), None)
+        return journal.usage(), journal.cost_usd(), first
+
     def make_record(
         self, status: Status, *, error: PrefrontalError | None = None, content: dict[str, Any] | None = None
     ) -> RequestRecord:
         """Return the record of the request as it stands now."""
         journal = self.journal
         duration_ms = journal.elapsed_ms()
-        first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok"), None)
-        usage, cost = journal.usage(), journal.cost_usd()
+        usage, cost, first = self._used(duration_ms)
         trace = self.context.trace
-        if self.answered_by == "tool" and self.response is not None:
-            usage, cost, first = self.response.usage, 0.0, duration_ms
-        elif self.answered_by == "cache":
-            usage, cost = UNKNOWN_USAGE if self.reused is None else self.reused.usage, 0.0
-            first = self.live.first_ms if isinstance(self.live, SharedReader) else duration_ms
         return RequestRecord(
             id=self.id,
             started_s=self.started_s,
@@ -166,11 +183,7 @@ class Run:
             model=self.model,
             stream=self.streaming,
             channel=self.channel,
-            session=self.request.hints.session or self.context.session,
-            request_id=self.context.request_id,
-            key_id=self.context.key_id,
-            team=self.payer.team,
-            tags=self.payer.tags,
+            **self._who(),
             degraded=self.degraded,
             data_classes=self.data_classes,
             cache=self.cache,
