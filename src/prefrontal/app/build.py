@@ -14,14 +14,15 @@ import psutil
 from prefrontal.app.caching import open_cache
 from prefrontal.app.decisions import DecisionDesk
 from prefrontal.app.engine_memory import EngineMemory, Nvml
-from prefrontal.app.engines import OnDemand
+from prefrontal.app.engines import Lender, OnDemand, own_engines
 from prefrontal.app.fetching import open_fetcher
 from prefrontal.app.judging import apply_forms, open_judge
 from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
-from prefrontal.app.limits import apply_limits, runtime_of
+from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
 from prefrontal.app.money import Money
 from prefrontal.app.sink import Sink
+from prefrontal.app.spending import spent_today
 from prefrontal.app.stores import roles_in, stores_of
 from prefrontal.app.telemetry.opening import open_telemetry
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -48,11 +49,9 @@ from prefrontal.execute.discovery.files import found_in_files, specs_of
 from prefrontal.execute.discovery.watch import Discovery
 from prefrontal.execute.door import Door
 from prefrontal.execute.egress import egress_guard
-from prefrontal.execute.engine.local import EngineSettings
-from prefrontal.execute.engine.policy import RestartPolicy
-from prefrontal.execute.engine.supervisor import EngineSupervisor, machine_settings
+from prefrontal.execute.engine.supervisor import EngineSupervisor
 from prefrontal.execute.executor import Executor
-from prefrontal.execute.meter import SECONDS_PER_DAY, SpendMeter
+from prefrontal.execute.meter import SpendMeter
 from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.transport import MAX_CONNECTIONS, Transport, open_transport
@@ -92,6 +91,7 @@ class Builder:
         self.discovered: tuple[ModelCard, ...] = ()
         self.probed: dict[str, Found] = {}
         self.closers: list[Closer] = []
+        self.lent_engines: Lender | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.host = PsutilHost()
         self.desk = DecisionDesk()
@@ -152,7 +152,7 @@ class Builder:
             guard = egress_guard(lambda: holder.current.config.egress)
             transport = open_transport(clock=self.clock, allow=guard, max_connections=most)
             closers.append(transport.aclose)
-        engines = EngineSupervisor([], clock=self.clock, chance=self.chance, settings=await _engine_settings(config))
+        engines = await (self.lent_engines or own_engines)(config, self.clock, self.chance)
         closers.append(engines.close)
         limits = config.limits
         runtime = runtime_of(limits, self.clock)
@@ -205,10 +205,11 @@ class Builder:
         await money.configure(config, *roles_in(holder))
         self._background(money.treasury.keep_reaping())
         self._background(money.treasury.keep_leases())
+        self._background(keep_probing(transport, providers, self.profiles, holder, runtime, self.clock))
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
         apply_forms(config, machine.parts)
-        meter.seed(await self._spent_today(ledger, holder.current.registry), self.clock.now())
+        meter.seed(await spent_today(ledger, holder.current.registry, self.clock.now()), self.clock.now())
         return pf
 
     def _engine_memory(self, engines: EngineSupervisor, closers: list[Closer]) -> EngineMemory:
@@ -363,12 +364,6 @@ class Builder:
         except StoreError as error:
             log.error("the budgets of the new configuration do not hold yet: %s", error)
 
-    async def _spent_today(self, ledger: Ledger, registry: Registry) -> float:
-        """Return what models found by their key have cost since midnight UTC."""
-        midnight_s = self.clock.now() // SECONDS_PER_DAY * SECONDS_PER_DAY
-        metered = frozenset(c.id for c in registry.cards.values() if c.origin == "discovered" and not c.self_hosted)
-        return await ledger.spend_usd(midnight_s, metered) if metered else 0.0
-
 
 def _policies() -> dict[str, Policy]:
     """Return the shipped policies and those of other packages; a broken plug-in is said and left out."""
@@ -384,16 +379,3 @@ def _discovery_of(config: Config) -> schema.Discovery:
     if settings.enabled is None:
         return msgspec.structs.replace(settings, enabled=not config.models)
     return settings
-
-
-async def _engine_settings(config: Config) -> EngineSettings:
-    """Return what all local engines share; asking the machine for its cores takes milliseconds, so it is done on a thread."""
-    restart = config.engine.restart
-    policy = RestartPolicy(
-        base_delay_s=restart.base_s,
-        max_delay_s=restart.max_s,
-        max_quick_crashes=restart.attempts,
-        quick_s=restart.quick_s,
-    )
-    settings = EngineSettings(restart=policy, start_timeout_s=config.engine.start_timeout_s)
-    return await asyncio.to_thread(machine_settings, settings)

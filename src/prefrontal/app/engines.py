@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+from prefrontal.clock import Chance, Clock
+from prefrontal.config.schema import Config
 from prefrontal.errors import NoModelAvailable, NotFound
-from prefrontal.execute.engine.supervisor import EngineSupervisor
+from prefrontal.execute.engine.local import EngineSettings
+from prefrontal.execute.engine.policy import RestartPolicy
+from prefrontal.execute.engine.supervisor import EngineSupervisor, machine_settings
+
+Lender = Callable[[Config, Clock, Chance], Awaitable[EngineSupervisor]]
+"""Makes the supervisor of local engines: our own, or one that speaks for another process's."""
 
 
 class OnDemand:
@@ -33,3 +41,16 @@ class OnDemand:
             return self._engines.lease(model_id)
         except NotFound as error:
             raise NoModelAvailable(f"Model '{model_id}' was taken out of service.") from error
+
+
+async def own_engines(config: Config, clock: Clock, chance: Chance) -> EngineSupervisor:
+    """Return a supervisor without any engine yet. Asking the machine for its cores takes milliseconds, so a thread does it."""
+    restart = config.engine.restart
+    policy = RestartPolicy(
+        base_delay_s=restart.base_s,
+        max_delay_s=restart.max_s,
+        max_quick_crashes=restart.attempts,
+        quick_s=restart.quick_s,
+    )
+    settings = EngineSettings(restart=policy, start_timeout_s=config.engine.start_timeout_s)
+    return EngineSupervisor([], clock=clock, chance=chance, settings=await asyncio.to_thread(machine_settings, settings))

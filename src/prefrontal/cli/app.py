@@ -65,6 +65,9 @@ def serve(
             metavar="PORT", min=0, max=65535, help="Port; the next free one is taken when it is in use. 0: any free one."
         ),
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=64, help="Processes that serve together on the one port and database.")
+    ] = None,
     log_level: Annotated[
         options.LogLevel | None, typer.Option(metavar="debug|info|warning|error", help="Least severe lines to write to stderr.")
     ] = None,
@@ -78,6 +81,7 @@ def serve(
     flags: dict[str, Any] = {
         "server.host": host,
         "server.port": port,
+        "server.workers": workers,
         "logging.level": log_level,
         "logging.format": log_format,
     }

@@ -13,15 +13,18 @@ from prefrontal import __version__
 from prefrontal.cli.lines import RequestLines
 from prefrontal.cli.logs import Logs
 from prefrontal.cli.screen import Screen
-from prefrontal.cli.session import Place
+from prefrontal.cli.session import Place, builder
 from prefrontal.cli.words import money
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from prefrontal.app.crew.channel import Post
     from prefrontal.app.library import Prefrontal
+    from prefrontal.config.schema import Config
     from prefrontal.contracts.model import ModelCard
+    from prefrontal.serve.crew import Orders
 
 log = logging.getLogger(__name__)
 
@@ -124,15 +127,44 @@ def serve(place: Place, flags: dict[str, Any], screen: Screen) -> None:
     Raises:
         ConfigError, StoreError: before anything listens.
     """
+    config = builder(place).load(place.config, flags).config
     logs = Logs(screen.err)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(place, flags, screen, logs))
+            several = config.server.workers > 1
+            runner.run(_lead(place, flags, config, screen, logs) if several else _serve(place, flags, screen, logs, None))
     finally:
         logs.close()
 
 
-async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs) -> None:
+def work(place: Place, orders: Orders, screen: Screen) -> None:
+    """Serve as one of several workers, until SIGTERM or the end of standard input. Raises like `serve`."""
+    logs = Logs(screen.err)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(place, orders.flags, screen, logs, orders.post))
+    finally:
+        logs.close()
+
+
+async def _lead(place: Place, flags: dict[str, Any], config: Config, screen: Screen, logs: Logs) -> None:
+    """Start the workers and keep them running."""
+    from prefrontal.clock import SystemClock
+    from prefrontal.config.redact import Redactor, secrets_of
+    from prefrontal.serve.crew import Crew
+
+    settings = config.logging
+    logs.configure(level=settings.level, form=settings.format, redactor=Redactor(secrets_of(config)))
+
+    def say(line: str) -> None:
+        screen.line(line)
+        screen.out.flush()
+
+    named = None if place.config is None else str(place.config)
+    await Crew(config.server, config=named, flags=flags, clock=SystemClock(), say=say).run()
+
+
+async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs, post: Post | None) -> None:
     import prefrontal.serve.server as server
 
     said: list[str] = []
@@ -150,10 +182,12 @@ async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs
         pf.observers.append(lines.observe)
         make_folder(folder_of(pf))
         pf.holder.listen(lambda _old, _new, _changes: _configure(pf, logs, lines))
+        if post is not None and post.index != 0:  # one greets for all
+            return
         tasks.append(asyncio.get_running_loop().create_task(_greet(pf, said[0], screen), name="greeting"))
 
     try:
-        await server.serve(place.config, env=place.env, flags=flags, say=say, greet=greet)
+        await server.serve(place.config, env=place.env, flags=flags, say=say, greet=greet, post=post)
     finally:
         lines.flush()
         for task in tasks:

@@ -13,6 +13,7 @@ from prefrontal.config.schema import Config, ModelEntry
 RESTART_ONLY = (
     "server.host",
     "server.port",
+    "server.workers",
     "server.max_header_bytes",
     "server.idle_timeout_s",
     "records.path",

@@ -151,7 +151,9 @@ class Pages:
 
     async def metrics(self, _request: Request) -> Response:
         """The Prometheus exposition."""
-        return Response(self._site.metrics.render(), media_type="text/plain; version=0.0.4")
+        colleague = self._site.colleague
+        shown = self._site.metrics.render() if colleague is None else await colleague.scrape()
+        return Response(shown, media_type="text/plain; version=0.0.4")
 
     async def models(self, request: Request) -> Response:
         """The models clients may name."""
@@ -232,6 +234,8 @@ class Pages:
         """Read the configuration file again now; keys that their providers refused are tried again, also when nothing changed."""
         status = await self._pf.holder.reload_now()
         self._pf.runtime.parking.clear()
+        if self._site.colleague is not None:
+            await self._site.colleague.spread_reload()
         return answer(status)
 
     async def engines(self, _request: Request) -> Response:

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import uvicorn
 
 import prefrontal.app.opening as opening
 from prefrontal.app.crew.channel import OWNER, Post
-from prefrontal.app.crew.engines import BorrowedEngines
+from prefrontal.app.crew.engines import borrowing
 from prefrontal.app.library import Prefrontal
 from prefrontal.clock import Clock
 from prefrontal.config.schema_service import Server
@@ -110,7 +109,7 @@ async def serve(
     Raises:
         ConfigError, StoreError: before anything listens.
     """
-    lent = None if post is None or post.index == OWNER else partial(BorrowedEngines, post)
+    lent = None if post is None or post.index == OWNER else borrowing(post)
     async with opening.open(config, env=env, flags=flags, reload=True, wait_for_models=False, lent_engines=lent) as pf:
         server = pf.config.server
         check_bind(server)
