@@ -90,6 +90,20 @@ def failed(state: Breaker, now: float, policy: BreakerPolicy, *, trial: bool = T
     return Breaker(failed_at=recent)
 
 
+def held(state: Breaker, now: float, at_least_s: float) -> Breaker:
+    """Return an open state that lasts at least so much longer; a longer rest, and a trial that is out, stay as they are."""
+    if state.opened_at is None or state.trial_out or reopens_in_s(state, now) >= at_least_s:
+        return state
+    return Breaker(failed_at=state.failed_at, opened_at=now + at_least_s - state.pause_s, pause_s=state.pause_s)
+
+
+def ready(state: Breaker, now: float) -> Breaker:
+    """Return an open state whose rest is over: one request may try."""
+    if state.opened_at is None or reopens_in_s(state, now) == 0.0:
+        return state
+    return Breaker(failed_at=state.failed_at, opened_at=now - state.pause_s, pause_s=state.pause_s)
+
+
 def reopens_in_s(state: Breaker, now: float) -> float:
     """Return seconds until the next trial (0: now)."""
     return 0.0 if state.opened_at is None else max(0.0, state.opened_at + state.pause_s - now)

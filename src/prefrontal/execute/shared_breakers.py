@@ -24,9 +24,12 @@ CLOSE_ENOUGH_S = 0.1
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a breaker here since it was last looked at. rest_s: until the next trial; pause_s: the pause in all."""
+    """What happened to a breaker here since it was last looked at. rest_s: until the next trial; pause_s: the pause in all.
 
-    to: Literal["open", "close"]
+    ready: it still rests, and was found to be there before its pause was over.
+    """
+
+    to: Literal["open", "ready", "close"]
     rest_s: float = 0.0
     pause_s: float = 0.0
 
@@ -59,7 +62,9 @@ def change_of(before: Breaker | None, state: Breaker, now: float) -> Change | No
     if state.opened_at is not None:
         if opened_before == state.opened_at:
             return None
-        return Change(to="open", rest_s=breaker.reopens_in_s(state, now), pause_s=state.pause_s)
+        rest_s = breaker.reopens_in_s(state, now)
+        told_before = opened_before is not None and rest_s == 0.0
+        return Change(to="ready" if told_before else "open", rest_s=rest_s, pause_s=state.pause_s)
     return Change(to="close") if opened_before is not None else None
 
 

@@ -194,6 +194,8 @@ for index = 1, count do
       ends, pause = math.max(ends, known.ends), math.max(pause, known.pause)
     end
     write(name, {open = true, ends = ends, pause = pause})
+  elseif change == 'ready' then
+    write(name, {open = true, ends = now_ms, pause = pause_ms})
   else
     write(name, {open = false, ends = now_ms})
   end
@@ -233,8 +235,8 @@ return found
 """
 )
 """Takes in what has opened and closed here, and gives out who may try what rests. KEYS: one hash. ARGV: this replica, the pause
-between two calls and the life of a permission to try in ms, the number of changes, for each its name, ``open`` or ``close``, the
-ms it rests still and the pause in all; then name and ``waiting`` or ``trying`` of all that are open here.
+between two calls and the life of a permission to try in ms, the number of changes, for each its name, ``open``, ``ready`` or
+``close``, the ms it rests still and the pause in all; then name and ``waiting`` or ``trying`` of all that are open here.
 
 Returns for each: name, 1 while it rests, ms it must be left alone here, the pause in ms, 1 when this replica may try it.
 """

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from prefrontal.errors import ConfigError
@@ -90,7 +91,7 @@ class RedisServer:
 def _free_port() -> int:
     """Return a port below those that clients are given: it stays free for this server while it is stopped."""
     first = LOWEST + os.getpid() * 37 % (HIGHEST - LOWEST)
-    for port in (*range(first, HIGHEST), *range(LOWEST, first)):
+    for port in chain(range(first, HIGHEST), range(LOWEST, first)):
         with socket.socket() as sock:
             try:
                 sock.bind(("127.0.0.1", port))
