@@ -2,6 +2,7 @@
 
     build_random     arbitrary printable text; for chat, streams, log probabilities, JSON-schema and grammar output
     build_rules      a keyword of the prompt decides the answer, which is spelled out and then ended
+    build_decision   random weights with a route for typed decisions, which asks as our own prompts do
     build_embedding  vectors in which words of one group are near each other
 
 The files hold 32-bit weights and are about 0.3 to 2 MB. Same arguments, same bytes. They know no language: what they show
@@ -17,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prefrontal.decisions.prepared import CODES
+from prefrontal.decisions.wording import LATEST, Wording, filled, load_wording
 from prefrontal.testing.gguf_parts import (
     BYTE_OFFSET,
     EOS_ID,
@@ -51,13 +54,15 @@ _PLAIN_TOKEN_HUSH = 8.0
 """How many times longer the hidden part of a plain token's vector is than the rest. Assumed."""
 
 
-def build_random(path: str | Path, *, seed: int = 0, context_length: int = 8192) -> Path:
+def build_random(
+    path: str | Path, *, seed: int = 0, context_length: int = 8192, texts: Mapping[str, str] | None = None
+) -> Path:
     """Write a two-layer model with random weights and return `path`.
 
     It answers any prompt with printable ASCII that depends on the prompt and the seed, never with nothing. The text ends only
     after a full stop, some dozens of tokens on average at temperature 1 and perhaps never at temperature 0, so give a cap.
     Quotes are likelier than letters, so that strings end soon under a JSON schema or grammar. Ten common words, with the
-    space before them, are single tokens. The template is ChatML and shows every message.
+    space before them, are single tokens. The template is ChatML and shows every message. texts: further metadata of the file.
     """
     np = import_numpy()
     rng = np.random.default_rng(seed)
@@ -80,7 +85,35 @@ def build_random(path: str | Path, *, seed: int = 0, context_length: int = 8192)
         matrices["ffn_down"] = _noise(rng, width, shape.ff_width)
         matrices["attn_output"][:2] = matrices["ffn_down"][:2] = 0.0
         tensors |= layer_tensors(layer, matrices, np.ones(width, np.float32))
-    return write_llama(path, shape=shape, vocabulary=vocabulary, tensors=tensors)
+    return write_llama(path, shape=shape, vocabulary=vocabulary, tensors=tensors, texts=texts)
+
+
+def build_decision(path: str | Path, *, seed: int = 0, context_length: int = 8192, version: str = LATEST) -> Path:
+    """Write a model like `build_random` that llama.cpp serves typed decisions with (``/v1/systemone``), and return `path`.
+
+    Its answers mean nothing, but they depend on every word, and its route asks in the very words of our own prompts of `version`:
+    so what the route answers can be compared with what chat answers.
+    """
+    texts = {"llama.decision.type": "openjev", "tokenizer.chat_template.systemone": systemone_template(load_wording(version))}
+    return build_random(path, seed=seed, context_length=context_length, texts=texts)
+
+
+def systemone_template(wording: Wording) -> str:
+    """Return the Jinja template by which llama.cpp's decision route asks in the words of `wording`, in ChatML."""
+    end = "{{ '' }}"  # a line break right behind a block would be swallowed
+    lines = (
+        "{% for o in options %}{% set code = '" + "".join(CODES) + "'[loop.index0] %}"
+        "{% set label = o.description if type == 'score' else ('"
+        + wording.words.yes + "' if o.key == 'true' else '" + wording.words.no + "') if type == 'noul' else o.key %}"
+        "{% set told = none if type == 'score' else o.description %}"
+        "{{ code }}) {{ label }}{{ ': ' + told if told else '' }}{{ '' if loop.last else '\\n' }}{% endfor %}" + end
+    )
+    heading = "{{ '" + wording.headings["score"] + "' if type == 'score' else '" + wording.headings["choice"] + "' }}"
+    values = {"instructions": "{{ instructions }}", "heading": heading, "options": lines, "ask": wording.ask.code}
+    system = filled(wording.system, values)
+    state = "{{ state if state is string else state | tojson }}"
+    turns = f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{state}<|im_end|>\n"
+    return turns + "<|im_start|>assistant\n" + end
 
 
 def build_rules(

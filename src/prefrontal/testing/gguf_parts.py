@@ -177,8 +177,9 @@ def write_llama(
     tensors: Mapping[str, Matrix],
     template: str | None = CHATML_TEMPLATE,
     pooling_type: int | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write one GGUF file and return its path. The folder is made; an existing file is replaced."""
+    """Write one GGUF file and return its path. The folder is made; an existing file is replaced. texts: further metadata."""
     gguf = _import_gguf()
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,6 +197,8 @@ def write_llama(
     writer.add_file_type(0)
     if pooling_type is not None:
         writer.add_uint32("llama.pooling_type", pooling_type)
+    for key, text in (texts or {}).items():
+        writer.add_string(key, text)
     _write_tokenizer(writer, vocabulary, template)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor)
