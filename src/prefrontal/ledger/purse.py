@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.money import Allowance, Budget, Charge, Payer
-from prefrontal.errors import PrefrontalError
+from prefrontal.errors import PrefrontalError, StoreError
 from prefrontal.ledger.board import LEASE_S, MeterKey, RateDenial, RateLine
 from prefrontal.ledger.books import NOTHING, BookKey, Claim, Denial, Line, Totals
 from prefrontal.ledger.budgets import allowance, shortfall
@@ -77,14 +77,17 @@ class Purse:
         return any(budget.on_exhaustion == "degrade" or budget.scope in NARROW for budget in self._rules.budgets)
 
     async def look(self, models: Iterable[str]) -> None:
-        """Read what is used of the budgets of these models, where other processes use them too. Raises StoreError.
+        """Read what is used of the budgets of these models, where other processes use them too; nothing when it cannot be read.
 
         What `allowance` and `check` say then is as old as this; `reserve` decides by what is true when it asks.
         """
         shared = self._treasury.shared
         if shared is not None:
             lines = {line.key: line for model in models for line in self._lines(model)}
-            self._view = dict(zip(lines, await shared.standings(tuple(lines.values())), strict=True))
+            try:
+                self._view = dict(zip(lines, await shared.standings(tuple(lines.values())), strict=True))
+            except StoreError:  # what has a budget is refused by `reserve`; what has none goes on
+                self._view = {}
 
     def allowance(self, model: str, *, named: bool = False) -> Allowance | None:
         """Return what is left for a call of `model` by the budgets that steer the choice; None: no such budget.
