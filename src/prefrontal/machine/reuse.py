@@ -59,17 +59,14 @@ class SharedReader:
 
     async def read(self) -> list[Chunk]:
         """Return the next chunks; an empty list is the end. Raises PrefrontalError: the upstream broke off, or time ran out."""
-        journal = self._journal
-        if journal is None:
-            chunks = await self._flight.batch(self)
-        else:
-            before = self._clock.monotonic()
-            try:
-                chunks = await self._next(before)
-            finally:
-                journal.waited_s += self._clock.monotonic() - before
-            if self.first_ms is None:
-                self.first_ms = journal.elapsed_ms()
+        before = self._clock.monotonic()
+        try:
+            chunks = await self._next(before)
+        finally:
+            if self._journal is not None:
+                self._journal.waited_s += self._clock.monotonic() - before
+        if self.first_ms is None and self._journal is not None:
+            self.first_ms = self._journal.elapsed_ms()
         if not chunks and self._ended is not None:
             self._ended()
             self._ended = None
