@@ -13,12 +13,15 @@ from prefrontal.clock import SystemClock
 from prefrontal.contracts.model import ModelCard
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import CLOSED, Breaker, BreakerPolicy
+from prefrontal.execute.outbox import Outbox, SharedBook
+from prefrontal.execute.prefixes import Prefixes
 from prefrontal.execute.runtime import ModelState, Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.shared_breakers import Change, Hint, change_of, hinted, shared_name
 from prefrontal.execute.sharing import Sharing
 from prefrontal.ledger.redis_link import RedisLink, RedisSettings
 from prefrontal.plan.inputs import Stay
+from prefrontal.plan.prefixes import Prefix
 from prefrontal.testing.redis_server import RedisServer
 
 CLOCK = SystemClock()
@@ -36,10 +39,10 @@ class Replica:
     def __init__(self, url: str, place: str) -> None:
         self.link = RedisLink(RedisSettings(url=url, retry_s=0.05, timeout_s=1.0), clock=CLOCK)
         self.runtime = Runtime(default_limit=4, default_queue=4)
-        self.sessions = Sessions()
-        self.sessions.share()
+        self.sessions, self.prefixes = Sessions(), Prefixes()
+        books: dict[str, SharedBook] = {"sessions": self.sessions, "prefixes": self.prefixes}
         self.sharing = Sharing(
-            self.link, runtime=self.runtime, sessions=self.sessions, clock=CLOCK, replica=f"r{next(IDS)}", place=place
+            self.link, runtime=self.runtime, books=books, clock=CLOCK, replica=f"r{next(IDS)}", place=place
         )
 
     def state(self, model: ModelCard | None = None) -> ModelState:
@@ -213,10 +216,27 @@ async def test_more_notes_than_fit_one_round_trip_all_arrive(redis_url: str) -> 
     async with replicas(redis_url, 2) as (one, two):
         for number in range(2500):
             one.sessions.note(f"s{number}", "m", number, CLOCK.monotonic())
-        for _ in range(3):
-            await one.sharing._share_sessions()
-        await exchange(two)
+        await exchange(one, two)
         assert len(two.sessions) == 2500
+
+
+async def test_a_beginning_that_one_gateway_had_read_is_known_at_all(redis_url: str) -> None:
+    """Instructions that many conversations share go where they are cached; those that come with every request are told once."""
+    instructions = Prefix(digest=b"i" * 16, characters=8000, share=0.5)
+    async with replicas(redis_url, 2) as (one, two):
+        for number in range(50):
+            turn = Prefix(digest=number.to_bytes(16, "big"), characters=9000, share=1.0)
+            one.prefixes.note((turn, instructions), "m", "east", 2000, CLOCK.monotonic())
+        assert one.prefixes.outbox is not None
+        assert len(one.prefixes.outbox) == 51
+        await exchange(one, two)
+        stay = two.prefixes.find((instructions,), CLOCK.monotonic(), 60.0)
+        assert stay == Stay(model="m", deployment="east", cached_tokens=1000, by="prefix")
+        one.prefixes.note((instructions,), "m", "west", 2000, CLOCK.monotonic())
+        await exchange(one, two)
+        moved = two.prefixes.find((instructions,), CLOCK.monotonic(), 60.0)
+        assert moved is not None
+        assert moved.deployment == "west"
 
 
 async def test_the_loop_goes_on_through_an_outage(own_redis: RedisServer) -> None:
@@ -264,3 +284,16 @@ def test_a_hint_never_disturbs_a_trial_and_holds_off_the_others() -> None:
     assert not breaker.admits(theirs, 15.9)
     assert breaker.admits(theirs, 16.1)
     assert hinted(opened, None, 15.0, guard_s=1.0) is opened
+
+
+def test_what_cannot_be_told_waits_in_order_and_within_a_bound() -> None:
+    """After an outage the newest notes are told; the oldest made room."""
+    outbox = Outbox(3)
+    notes = [(str(number), "m", number, "") for number in range(5)]
+    for note in notes[:3]:
+        outbox.add(note)
+    taken = outbox.take(2)
+    assert taken == notes[:2]
+    outbox.add(notes[3])
+    outbox.put_back(taken)
+    assert outbox.take(10) == notes[1:4]

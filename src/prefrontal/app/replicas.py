@@ -17,6 +17,7 @@ from prefrontal.config.home import expand_user
 from prefrontal.config.schema import Config, Redis
 from prefrontal.contracts.reach import host_of
 from prefrontal.execute.cache.shared import SharedAnswers
+from prefrontal.execute.outbox import SharedBook
 from prefrontal.execute.sharing import Sharing
 from prefrontal.ledger.redis_blobs import RedisBlobs
 from prefrontal.ledger.redis_link import RedisLink, RedisSettings
@@ -94,13 +95,13 @@ async def _join(pf: Prefrontal, config: Config, replicas: Replicas) -> None:
         concurrency=outage.concurrency,
         replicas=redis.replicas * config.server.workers,
     )
-    treasury, sessions = pf.money.treasury, pf.machine.parts.sessions
+    treasury, parts = pf.money.treasury, pf.machine.parts
     alone = treasury.board is treasury.meters
     treasury.board = RedisRates(link, policy=policy, replica=name)
     if alone:  # else that runs already
         replicas.begin(treasury.keep_leases())
-    sessions.share()
-    if pf.machine.parts.cache is not None:
-        pf.machine.parts.cache.move_to(SharedAnswers(replicas.blobs))
-    sharing = Sharing(link, runtime=pf.runtime, sessions=sessions, clock=clock, replica=name, place=socket.gethostname())
+    if parts.cache is not None:
+        parts.cache.move_to(SharedAnswers(replicas.blobs))
+    books: dict[str, SharedBook] = {"sessions": parts.sessions, "prefixes": parts.prefixes}
+    sharing = Sharing(link, runtime=pf.runtime, books=books, clock=clock, replica=name, place=socket.gethostname())
     replicas.begin(sharing.keep())

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from prefrontal.execute.outbox import Outbox, Told
 from prefrontal.plan.inputs import Stay
 from prefrontal.plan.prefixes import Prefix
 
 MAX_PREFIXES = 20_000
 """Beginnings remembered (assumed: about 6 MB; a conversation has two)."""
+
+TELL_AGAIN_S = 60.0
+"""How often other gateways are told of a beginning that is read again and again (assumed: caches live for minutes)."""
+
+Entry = tuple[str, str | None, int, float]
 
 
 class Prefixes:
@@ -17,7 +23,9 @@ class Prefixes:
 
     def __init__(self, *, max_prefixes: int = MAX_PREFIXES) -> None:
         self._max = max_prefixes
-        self._entries: OrderedDict[bytes, tuple[str, str | None, int, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._told: dict[bytes, float] = {}
+        self.outbox: Outbox | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -36,7 +44,35 @@ class Prefixes:
     def note(self, prefixes: Sequence[Prefix], model: str, deployment: str | None, tokens: int, now: float) -> None:
         """Remember who read the whole request, of so many tokens, and who read its instructions."""
         for prefix in {prefixes[0], prefixes[-1]} if prefixes else ():
-            self._entries[prefix.digest] = (model, deployment, round(tokens * prefix.share), now)
-            self._entries.move_to_end(prefix.digest)
+            entry = (model, deployment, round(tokens * prefix.share), now)
+            if self.outbox is not None:
+                self._tell(self.outbox, prefix.digest, entry)
+            self._keep(prefix.digest, entry)
+
+    # -- together with other gateways ----------------------------------------------------------------------------------
+
+    def share(self) -> None:
+        """From now on other gateways are to know what is noted here. Call it before the first note."""
+        self.outbox = Outbox(self._max)
+
+    def learn(self, told: Told, at: float) -> None:
+        """Take in what another gateway noted at monotonic time `at`."""
+        digest, model, tokens, deployment = bytes.fromhex(told[0]), *told[1:]
+        known = self._entries.get(digest)
+        if known is None or known[3] < at:
+            self._keep(digest, (model, deployment or None, tokens, at))
+
+    def _tell(self, outbox: Outbox, digest: bytes, entry: Entry) -> None:
+        """Let others know, unless they do: instructions come with every request."""
+        model, deployment, tokens, now = entry
+        known = self._entries.get(digest)
+        if known is None or known[:2] != entry[:2] or now - self._told.get(digest, -TELL_AGAIN_S) >= TELL_AGAIN_S:
+            outbox.add((digest.hex(), model, tokens, deployment or ""))
+            self._told[digest] = now
+
+    def _keep(self, digest: bytes, entry: Entry) -> None:
+        self._entries[digest] = entry
+        self._entries.move_to_end(digest)
         while len(self._entries) > self._max:
-            self._entries.popitem(last=False)
+            gone, _ = self._entries.popitem(last=False)
+            self._told.pop(gone, None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from hashlib import blake2b
 
+from prefrontal.execute.outbox import Outbox, Told
 from prefrontal.plan.inputs import Stay
 
 MAX_SESSIONS = 20_000
@@ -13,9 +14,6 @@ MAX_SESSIONS = 20_000
 MAX_NAME = 128
 """Longer session names are kept as a digest: a caller chooses them (assumed)."""
 
-Told = tuple[str, str, int, str]
-"""What gateways tell each other: the digest of a session, the model, the tokens it has read, its deployment or nothing."""
-
 
 class Sessions:
     """Session → (model, tokens seen, when, deployment). Owned by one event loop."""
@@ -23,7 +21,7 @@ class Sessions:
     def __init__(self, *, max_sessions: int = MAX_SESSIONS) -> None:
         self._max = max_sessions
         self._entries: OrderedDict[str, tuple[str, int, float, str | None]] = OrderedDict()
-        self._outbox: deque[Told] | None = None
+        self.outbox: Outbox | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -43,14 +41,14 @@ class Sessions:
         """Remember who answered, and how many tokens of the conversation it has read; the longest silent makes room."""
         name = self._name(session)
         self._keep(name, (model, tokens, now, deployment))
-        if self._outbox is not None:
-            self._outbox.append((name, model, tokens, deployment or ""))
+        if self.outbox is not None:
+            self.outbox.add((name, model, tokens, deployment or ""))
 
     # -- together with other gateways ----------------------------------------------------------------------------------
 
     def share(self) -> None:
         """From now on other gateways are to know what is noted here, under a digest: no caller's word leaves. Call it first."""
-        self._outbox = deque(maxlen=self._max)
+        self.outbox = Outbox(self._max)
 
     def learn(self, told: Told, at: float) -> None:
         """Take in what another gateway noted at monotonic time `at`."""
@@ -59,17 +57,6 @@ class Sessions:
         if known is None or known[2] < at:
             self._keep(name, (model, tokens, at, deployment or None))
 
-    def take(self, most: int) -> list[Told]:
-        """Return what is to be told, the oldest first, and forget that it is."""
-        outbox = self._outbox
-        return [] if outbox is None else [outbox.popleft() for _ in range(min(most, len(outbox)))]
-
-    def put_back(self, untold: list[Told]) -> None:
-        """What was taken could not be told; the oldest is given up when there is no room."""
-        if self._outbox is not None:
-            room = self._max - len(self._outbox)
-            self._outbox.extendleft(reversed(untold[max(0, len(untold) - room) :]))
-
     def _keep(self, name: str, entry: tuple[str, int, float, str | None]) -> None:
         self._entries[name] = entry
         self._entries.move_to_end(name)
@@ -77,7 +64,7 @@ class Sessions:
             self._entries.popitem(last=False)
 
     def _name(self, session: str) -> str:
-        return _name(session) if self._outbox is None else _digest(session)
+        return _name(session) if self.outbox is None else _digest(session)
 
 
 def _digest(session: str) -> str:

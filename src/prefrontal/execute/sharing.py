@@ -1,4 +1,4 @@
-"""What gateways that stand beside each other tell each other through Redis: resting models, and who answered which conversation.
+"""What gateways that stand beside each other tell each other through Redis: models that rest, and who read what.
 
 One round trip every `TICK_S`, beside all requests: no request ever waits for it. While Redis is away each goes by what it knows.
 """
@@ -6,14 +6,14 @@ One round trip every `TICK_S`, beside all requests: no request ever waits for it
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prefrontal.clock import Clock
 from prefrontal.execute import breaker
 from prefrontal.execute.breaker import Breaker
+from prefrontal.execute.outbox import SharedBook
 from prefrontal.execute.runtime import ModelState, Runtime
-from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.shared_breakers import Hint, change_of, hinted, shared_name
 from prefrontal.ledger.redis_link import RedisAway, RedisLink
 from prefrontal.ledger.redis_scripts import BREAKERS, SESSIONS
@@ -27,27 +27,32 @@ LOCK_S = 2.0
 """How long a permission to try a resting model holds without a trial (assumed: then another gateway, with requests, gets it)."""
 
 READ = 1000
-"""Conversations read in one round trip at most (assumed: about 100 kB); what is left follows at once."""
+"""Notes read in one round trip at most (assumed: about 100 kB); what is left follows at once."""
 
 KEEP = 20_000
-"""Conversations in the stream (assumed: as many as a gateway remembers)."""
+"""Notes in each stream (assumed: as many as a gateway remembers)."""
 
 
 class Sharing:
     """Belongs to one event loop. `keep` runs until it is cancelled."""
 
     def __init__(
-        self, link: RedisLink, *, runtime: Runtime, sessions: Sessions, clock: Clock, replica: str, place: str
+        self, link: RedisLink, *, runtime: Runtime, books: Mapping[str, SharedBook], clock: Clock, replica: str, place: str
     ) -> None:
-        """`replica` names this process, `place` its machine."""
+        """`books` remember who read what, by the name they are shared under.
+
+        replica: names this process. place: its machine.
+        """
         self._link = link
         self._runtime = runtime
-        self._sessions = sessions
+        self._books = books
+        for book in books.values():
+            book.share()
         self._clock = clock
         self._replica = replica
         self._place = place
         self._seen: dict[str, Breaker] = {}
-        self._after: bytes | str = "0"
+        self._after: dict[str, bytes] = {}
         link.listen(self._changed)
 
     async def keep(self) -> None:
@@ -63,8 +68,9 @@ class Sharing:
     async def exchange(self) -> None:
         """Tell and learn once. Raises RedisAway."""
         await self._share_breakers()
-        while await self._share_sessions() == READ:
-            pass
+        for name, book in self._books.items():
+            while await self._share_book(name, book) == READ or (book.outbox is not None and len(book.outbox)):
+                pass
 
     def _changed(self, up: bool) -> None:
         if up:  # it may have forgotten everything
@@ -100,26 +106,27 @@ class Sharing:
             if name is not None:
                 yield state, name
 
-    # -- conversations -------------------------------------------------------------------------------------------------
+    # -- who read what -------------------------------------------------------------------------------------------------
 
-    async def _share_sessions(self) -> int:
+    async def _share_book(self, name: str, book: SharedBook) -> int:
         """Tell what is new here and learn what is new elsewhere; return how many were read."""
-        outbox = self._sessions.take(READ)
-        args = [word for told in outbox for word in told]
+        outbox = book.outbox
+        untold = [] if outbox is None else outbox.take(READ)
+        args = [word for told in untold for word in told]
+        after = self._after.get(name, b"0")
         try:
-            key = self._link.key("sessions")
-            now_ms, entries = await self._link.run(SESSIONS, [key], [self._replica, self._after, READ, KEEP, *args])
+            now_ms, entries = await self._link.run(SESSIONS, [self._link.key(name)], [self._replica, after, READ, KEEP, *args])
         except RedisAway as away:
-            if not away.sent:
-                self._sessions.put_back(outbox)
+            if outbox is not None and not away.sent:
+                outbox.put_back(untold)
             raise
         now = self._clock.monotonic()
         for entry, fields in entries:
-            self._after = entry
-            said = {name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)}
+            self._after[name] = entry
+            said = {field.decode(): value.decode() for field, value in zip(fields[::2], fields[1::2], strict=True)}
             if said["r"] != self._replica:
                 age_s = (int(now_ms) - int(entry.split(b"-")[0])) / 1000.0
-                self._sessions.learn((said["s"], said["m"], int(said["t"]), said["d"]), now - age_s)
+                book.learn((said["s"], said["m"], int(said["t"]), said["d"]), now - age_s)
         return len(entries)
 
 
