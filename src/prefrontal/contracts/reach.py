@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from prefrontal.contracts.model import ModelCard
+
 EgressMode = Literal["open", "local_only", "allow"]
 """``open``: any host. ``local_only``: this machine and nothing else. ``allow``: this machine and the hosts listed."""
 
@@ -41,6 +43,11 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
             if not rule.permits(host):
                 return refused(host, rule)
         return None
+
+
+def url_for(reach: Reach, card: ModelCard) -> str | None:
+    """Return the address by which a model may be judged: of its first deployment that is within reach, else its own."""
+    return next((one.base_url for one in card.deployments if reach.refusal(one.base_url) is None), card.base_url)
 
 
 def refused(host: str, rule: HostRule) -> str:

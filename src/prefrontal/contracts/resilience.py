@@ -19,7 +19,7 @@ PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high")
 """From the one that is refused first to the one that is refused last."""
 
 Shed = Literal["full", "displaced", "congested", "waited"]
-"""Why a request was refused unanswered: no place to wait; its place went to another; a standing queue; no place came free in time."""
+"""Why a request was refused unanswered: no place to wait; its place went to another; a standing queue; no place in time."""
 
 
 class Hedge(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,23 +116,23 @@ class Slots:
         return self._refused("waited", priority, retry_after_s)
 
     def _wake(self) -> None:
-        while self.held < self.limit and (turn := self._waiting.pop()) is not None:
-            if turn.ready.done():
+        while self.held < self.limit and len(self._waiting):
+            now = 0.0 if self._clock is None else self._clock.monotonic()
+            congested = self._is_congested(now)
+            turn = self._waiting.pop()
+            if turn is None or turn.ready.done():
                 continue
-            if self._clock is not None:
-                now = self._clock.monotonic()
-                wait_s, shedding = now - turn.since, self.shedding
-                self._congestion = self._congestion.after(wait_s, now, shedding.target_s)
-                standing = self._congestion.lasts(now, shedding.interval_s)
-                if turn.priority == "low" and standing and wait_s > shedding.target_s:
-                    self._end(turn, "congested", max(1.0, round(wait_s)))
-                    continue
+            wait_s = now - turn.since
+            if turn.priority == "low" and congested and wait_s > self.shedding.target_s:
+                self._end(turn, "congested", max(1.0, round(wait_s)))
+                continue
             self.held += 1
             turn.ready.set_result(None)
         if not len(self._waiting):
             self._congestion = CALM
 
     def _is_congested(self, now: float) -> bool:
+        """Return whether the one who waits longest has waited too long each time somebody looked, for long enough."""
         oldest = self._waiting.oldest
         if self._clock is None or oldest is None:
             return False

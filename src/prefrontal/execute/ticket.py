@@ -93,7 +93,8 @@ class Desk:
         entry = ticket.entry
         entry.ended_ms = ticket.journal.elapsed_ms()
         entry.error = error
-        entry.outcome = "hedge_lost" if entry.lost and error is None else "cancelled" if cancelled else "error" if error is not None else "ok"
+        given_up = "hedge_lost" if entry.lost else "cancelled"
+        entry.outcome = "error" if error is not None else given_up if cancelled else "ok"
         if usage is None and ticket.sent and (cancelled or _had_begun(error)):
             usage = self.known_usage(ticket, None, 0)  # the upstream was at work for a client that left, or died over the answer
         if usage is not None:

@@ -10,7 +10,6 @@ import msgspec
 from prefrontal.contracts.money import Rate
 from prefrontal.ledger.rates import Meter, Sliding
 
-
 Dimension = Literal["requests", "tokens"]
 
 

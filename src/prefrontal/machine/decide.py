@@ -11,6 +11,7 @@ from prefrontal.chat.blocks import Text
 from prefrontal.chat.request import NO_HINTS, ChatRequest, Hints, Message
 from prefrontal.contracts.decision import DecisionAnswer, DecisionRequest, DecisionResponse
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.reach import url_for
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.decisions.asks import Shown
 from prefrontal.decisions.decider import Decider
@@ -155,10 +156,10 @@ def _cards(run: Run, types: Sequence[DecisionType], machine: Machine) -> tuple[M
     registry = world.registry
     asked = read_name(model, registry, frozenset(world.config.routing.channels), adhoc_in(world, machine.parts.adhoc))
     if asked.card is not None:
-        if asked.card.decisions is None and not chats(asked.card):
+        if not _can_decide(asked.card):
             raise CapabilityMissing(f"'{asked.card.id}' makes embeddings and cannot decide.", param="model")
         if run.reach is not None:
-            check_reach(run.reach, asked.card.base_url)
+            check_reach(run.reach, url_for(run.reach, asked.card))
         return (asked.card,)
     if asked.role is not None:
         found = list(registry.role(asked.role))
@@ -167,14 +168,22 @@ def _cards(run: Run, types: Sequence[DecisionType], machine: Machine) -> tuple[M
         found = [registry.cards[name] for name in own if name in registry.cards and registry.cards[name].enabled]
         found = found or list(registry.role(ROLE)) or _able(registry.enabled)
     if run.reach is not None:
-        found = [card for card in found if run.reach.refusal(card.base_url) is None]
+        found = [card for card in found if run.reach.refusal(url_for(run.reach, card)) is None]
     return tuple(found[:MOST_MODELS])
 
 
 def _able(cards: Sequence[ModelCard]) -> list[ModelCard]:
     """Return the models that may be chosen and can decide: those with a route for it first, then by priority."""
-    able = [card for card in cards if card.auto and (card.decisions is not None or chats(card))]
-    return sorted(able, key=lambda card: (-card.priority, card.decisions is None, not card.self_hosted, card.id))
+    able = [card for card in cards if card.auto and _can_decide(card)]
+    return sorted(able, key=lambda card: (-card.priority, not _has_route(card), not card.self_hosted, card.id))
+
+
+def _can_decide(card: ModelCard) -> bool:
+    return _has_route(card) or chats(card)
+
+
+def _has_route(card: ModelCard) -> bool:
+    return card.decisions is not None and card.decisions.dialect is not None
 
 
 def _fitting(run: Run, cards: tuple[ModelCard, ...], characters: int) -> tuple[ModelCard, ...]:

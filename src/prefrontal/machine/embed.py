@@ -10,6 +10,7 @@ from prefrontal.chat.blocks import Text
 from prefrontal.chat.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from prefrontal.chat.request import ChatRequest, Message
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.reach import url_for
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import CapabilityMissing, InvariantBroken, NoModelAvailable, PrefrontalError
 from prefrontal.execute.call import Call
@@ -90,7 +91,7 @@ def _reachable(run: Run) -> tuple[ModelCard, ...]:
     """Return the models that this request may reach. Raises EgressDenied when there is none."""
     if run.reach is None:
         return run.cards
-    able = tuple([card for card in run.cards if run.reach.refusal(card.base_url) is None])
+    able = tuple([card for card in run.cards if run.reach.refusal(url_for(run.reach, card)) is None])
     if not able:
         check_reach(run.reach, run.cards[0].base_url)
     return able

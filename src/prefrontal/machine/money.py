@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from prefrontal.chat.usage import Usage
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import Allowance, Degraded
+from prefrontal.contracts.reach import url_for
 from prefrontal.errors import InvalidRequest, QuotaExceeded, StoreError
 from prefrontal.ledger.budgets import fits
 from prefrontal.machine.fit import check_named
@@ -94,7 +95,7 @@ def _reserved(run: Run, card: ModelCard) -> tuple[Usage, int | None]:
 
 
 def _can(run: Run, card: ModelCard, parts: Parts) -> bool:
-    if run.reach is not None and run.reach.refusal(card.base_url) is not None:
+    if run.reach is not None and run.reach.refusal(url_for(run.reach, card)) is not None:
         return False
     try:
         check_named(run.request, card, run.world.registry, parts.runtime)

@@ -25,13 +25,19 @@ from prefrontal.reflex.tools import Reflexes
 from prefrontal.validate.judge import Judge
 
 
+def nobody(_people: tuple[str, ...]) -> tuple[str, ...]:
+    """Keep no people."""
+    return ()
+
+
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine works with; `sink` receives every finished record.
 
     ready: which local engines are up (True) or would have to be started (False), by model id. adhoc: a card for
     ``provider/model`` when that provider's key lies in the environment although nothing names the model. tracing: upstreams
-    are told of traces that begin here, too, and not only of those that callers began. timezone: of this machine, for questions
-    about time where neither caller nor configuration names one. door: lets requests in (None: all of them, at once).
+    are told of traces that begin here, too, and not only of those that callers began. users: the pseudonyms under
+    which people are kept. timezone: of this machine, for questions about time where neither caller nor configuration names one.
+    door: lets requests in (None: all of them, at once).
     """
 
     executor: Executor
@@ -54,4 +60,5 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
     door: Door | None = None
     tracing: bool = False
+    users: Callable[[tuple[str, ...]], tuple[str, ...]] = nobody
     timezone: str = "UTC"

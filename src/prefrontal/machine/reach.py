@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from prefrontal.chat.request import ChatRequest
 from prefrontal.config.reach import reach_of
+from prefrontal.config.schema import Config
 from prefrontal.config.schema_egress import Egress
+from prefrontal.contracts.reach import url_for
 from prefrontal.errors import EgressDenied, InvalidRequest
 from prefrontal.execute.egress import check_reach
+from prefrontal.machine.context import CallContext
 from prefrontal.machine.run import Run
 
 
@@ -16,7 +20,7 @@ def settle_reach(run: Run) -> None:
         InvalidRequest: the caller names a class that is not configured. EgressDenied: the key has one.
     """
     egress = run.world.config.egress
-    run.data_classes = classes = _classes(run, egress)
+    classes = run.data_classes = _checked(classes_of(run.request, run.context, run.world.config, run.channel), run, egress)
     if not classes and not egress.by_key and egress.mode is None and egress.allow is None:
         return
     run.reach = reach_of(egress, classes, (run.context.key_id, run.payer.key_name))
@@ -26,34 +30,35 @@ def check_named_reach(run: Run) -> None:
     """Return when the models chosen by name may be reached. Raises EgressDenied."""
     if run.reach is not None:
         for card in run.cards:
-            check_reach(run.reach, card.base_url)
+            check_reach(run.reach, url_for(run.reach, card))
 
 
-def _classes(run: Run, egress: Egress) -> tuple[str, ...]:
-    """Return every class somebody names, each once: none of them loosens what another demands."""
-    hint, named = run.request.hints.data_class, run.context.data_classes
-    grant = run.context.grant
+def classes_of(request: ChatRequest, context: CallContext, config: Config, channel: str) -> tuple[str, ...]:
+    """Return every class somebody names, each once: none of them loosens what another demands.
+
+    channel: of an automatic request; one that names its model is in the channel it asks for, too.
+    """
+    grant, hints = context.grant, request.hints
+    asked = request.model.removeprefix("auto/") if request.model.startswith("auto/") else hints.channel or context.channel
+    within = asked or (grant.channel if grant is not None else None) or channel
+    found = config.routing.channels.get(within)
     own = grant.data_class if grant is not None else None
-    channels = run.world.config.routing.channels
-    wanted = (hint, *named) if hint else named
-    for name in wanted:
-        if name not in egress.by_data_class:
-            known = ", ".join(sorted(egress.by_data_class)) or "none"
-            raise InvalidRequest(f"There is no data class '{name}'.", param="x_prefrontal.data_class", hint=f"Known: {known}.")
-    if own is not None and own not in egress.by_data_class:
-        raise EgressDenied(
-            f"The data class '{own}' of this key is not configured, so nothing may be sent anywhere.",
-            hint="Define it under egress.by_data_class, or change the key.",
-        )
-    channel = channels.get(_channel(run))
-    found = [*wanted, own, channel.data_class if channel is not None else None]
-    classes = tuple(dict.fromkeys([name for name in found if name is not None]))
-    return classes or ((egress.data_class,) if egress.data_class is not None else ())
+    named = (hints.data_class, *context.data_classes, own, found.data_class if found is not None else None)
+    classes = tuple(dict.fromkeys([name for name in named if name]))
+    return classes or ((config.egress.data_class,) if config.egress.data_class is not None else ())
 
 
-def _channel(run: Run) -> str:
-    """Return the channel whose class holds; a request that names its model is in the one it asks for, too."""
-    if run.asked is None or run.asked.kind != "named":
-        return run.channel
+def _checked(classes: tuple[str, ...], run: Run, egress: Egress) -> tuple[str, ...]:
+    """Return the classes. Raises InvalidRequest, EgressDenied: one is not configured, so nobody knows where it may go."""
     grant = run.context.grant
-    return run.request.hints.channel or run.context.channel or (grant.channel if grant is not None else None) or run.channel
+    for name in classes:
+        if name in egress.by_data_class:
+            continue
+        if grant is not None and name == grant.data_class:
+            raise EgressDenied(
+                f"The data class '{name}' of this key is not configured, so nothing may be sent anywhere.",
+                hint="Define it under egress.by_data_class, or change the key.",
+            )
+        known = ", ".join(sorted(egress.by_data_class)) or "none"
+        raise InvalidRequest(f"There is no data class '{name}'.", param="x_prefrontal.data_class", hint=f"Known: {known}.")
+    return classes

@@ -32,6 +32,7 @@ from prefrontal.ledger.standing import RateStanding
 from prefrontal.machine.checking import Check
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.names import Asked
+from prefrontal.machine.people import without_people
 from prefrontal.machine.reuse import Lookup, Reused, SharedReader
 from prefrontal.machine.states import State, check
 from prefrontal.plan.prefixes import Prefix
@@ -97,6 +98,7 @@ class Run:
         self.degraded: Degraded | None = None
         self.reach: Reach | None = None
         self.data_classes: tuple[str, ...] = ()
+        self.users: tuple[str, ...] = ()
         self.finished = False
         self.record: RequestRecord | None = None
         self.decisions: tuple[DecisionAnswer, ...] = ()
@@ -186,6 +188,7 @@ class Run:
             **self._who(),
             degraded=self.degraded,
             data_classes=self.data_classes,
+            users=self.users,
             cache=self.cache,
             trace_id=trace_id_of(self.id) if trace is None else trace.trace_id,
             parent_span_id=None if trace is None else trace.parent_id,
@@ -209,7 +212,7 @@ class Run:
             error_code=error.code if error else None,
             error=error.text if error else None,
             config_hash=self.world.hash,
-            metadata=self.request.metadata,
+            metadata=without_people(self.request.metadata),
             decisions=self.decisions,
             content=content,
         )

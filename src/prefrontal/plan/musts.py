@@ -6,6 +6,7 @@ import re
 
 from prefrontal.contracts.assessment import Needs
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.reach import url_for
 from prefrontal.contracts.runtime import ModelRuntime
 from prefrontal.plan.inputs import PlanInputs
 
@@ -87,7 +88,7 @@ def ruled_out(card: ModelCard, inputs: PlanInputs, *, musts: tuple[str, ...] | N
         return "it is switched off"
     if not card.auto and inputs.role is None:
         return "it takes no automatic work (auto: false)"
-    if inputs.reach is not None and (why := inputs.reach.refusal(card.base_url)) is not None:
+    if inputs.reach is not None and (why := inputs.reach.refusal(url_for(inputs.reach, card))) is not None:
         return why
     needs = inputs.assessment.needs
     if not needs.embedding and not chats(card):

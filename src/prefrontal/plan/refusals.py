@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefrontal.contracts.model import ModelCard
+from prefrontal.contracts.reach import url_for
 from prefrontal.errors import CapabilityMissing, ContextTooLong, EgressDenied, NoModelAvailable, PrefrontalError, QuotaExceeded
 from prefrontal.plan.inputs import PlanInputs
 from prefrontal.plan.musts import chats, condition_against, lacking, required_by, too_small
@@ -48,9 +49,9 @@ def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> Prefront
         return _nobody(inputs, details)
     reach = inputs.reach
     if reach is not None:
-        near = [card for card in usable if reach.refusal(card.base_url) is None]
+        near = [card for card in usable if reach.refusal(url_for(reach, card)) is None]
         if not near:
-            whys = dict.fromkeys([f"{card.id}: {reach.refusal(card.base_url)}" for card in usable[:NAMED_AT_MOST]])
+            whys = dict.fromkeys([f"{card.id}: {reach.refusal(url_for(reach, card))}" for card in usable[:NAMED_AT_MOST]])
             return EgressDenied(f"No model that may be contacted can take this. {'; '.join(whys)}", details=details)
         usable = near
     musts = required_by(inputs)
