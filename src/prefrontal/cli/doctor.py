@@ -22,6 +22,7 @@ from prefrontal.contracts.wire import WireRequest
 from prefrontal.errors import ConfigError, PrefrontalError
 from prefrontal.execute.egress import egress_guard
 from prefrontal.execute.transport import TlsOptions, open_transport
+from prefrontal.ledger.migrations import HEAD
 
 if TYPE_CHECKING:
     from prefrontal.app.library import Prefrontal
@@ -53,7 +54,7 @@ async def doctor(place: Place, screen: Screen, clock: Clock, *, as_json: bool) -
     except PrefrontalError as error:
         found.append(Check(name="models", state="wrong", found=error.text))
     found.append(checks.port(config, gateway=await _gateway_at(config, clock)))
-    found.append(checks.database(_database(config, place)))
+    found.append(await _database(config, place, clock))
     found.append(checks.zones())
     found.append(verdict(usable, place, broken=loaded is None))
     answers = bool(usable) and loaded is not None
@@ -196,9 +197,22 @@ async def _gateway_at(config: Config, clock: Clock) -> bool:
         await gateway.aclose()
 
 
-def _database(config: Config, place: Place) -> Path:
-    path = config.records.path
-    return expand_user(path, place.env) if path else find_home(place.env).database
+async def _database(config: Config, place: Place, clock: Clock) -> Check:
+    """Return whether the records can be read, in the file or on Postgres."""
+    if config.store.url is None:
+        path = config.records.path
+        return checks.database(expand_user(path, place.env) if path else find_home(place.env).database)
+    from prefrontal.cli.ledger import postgres_format
+
+    try:
+        where, found = await postgres_format(config, clock)
+    except PrefrontalError as error:
+        mend = error.hint if isinstance(error, ConfigError) else None
+        return Check(name="database", state="wrong", found=error.message, mend=mend)
+    if found > HEAD:
+        return Check(name="database", state="wrong", found=f"{where} has format {found}; this program knows up to {HEAD}")
+    made = "tables are made at the first start" if found == 0 else f"format {found}"
+    return Check(name="database", state="ok", found=f"Postgres at {where}, {made}")
 
 
 def _check_command(place: Place) -> str:

@@ -20,7 +20,7 @@ async def show_status(place: Place, screen: Screen, clock: Clock, *, as_json: bo
     """Show where the database is and its format. Raises ConfigError, StoreError."""
     config = loaded(place).config
     if config.store.url is not None:
-        where, found = await _postgres_format(config, clock)
+        where, found = await postgres_format(config, clock)
     else:
         file = _file(config, place)
         where, found = str(file), await asyncio.to_thread(_sqlite_format, file)
@@ -62,7 +62,8 @@ async def move(to: int | None, place: Place, screen: Screen, clock: Clock, *, do
         screen.note(f"{where} went from format {moved.before} to {moved.after}.")
 
 
-async def _postgres_format(config: Config, clock: Clock) -> tuple[str, int]:
+async def postgres_format(config: Config, clock: Clock) -> tuple[str, int]:
+    """Return where the database is and the format of its tables, 0: none. Raises ConfigError, StoreError."""
     from prefrontal.app.ledgers import postgres_of
 
     postgres = postgres_of(config, clock)

@@ -52,7 +52,7 @@ _NAMED = re.compile(
 )
 _BEARER = re.compile(r"(\b(?:bearer|basic)\s{1,4})([A-Za-z0-9_\-.~+/]{12,}=*)", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&](?:password|passwd|passfile|sslpassword)=)([^&\s#]{1,256})", re.IGNORECASE)
-_URL = re.compile(r"(://[^\s/:@]{0,256}:)([^\s/@]{1,256})(@)")
+_URL = re.compile(r"(://[^\s/:@]{0,256}:)([^\s/]{1,256})(@)")  # to the last @: people forget to escape one in a password
 
 
 class Redactor:
@@ -123,7 +123,7 @@ def secrets_of(config: Config) -> tuple[str, ...]:
         for one in places:
             found += [one.key or "", *one.keys]
             found += [value for name, value in one.headers.items() if name.lower() not in _PUBLIC_HEADERS]
-    found += config.telemetry.headers.values()
+    found += [*config.telemetry.headers.values(), config.records.user_key or ""]
     found += [*passwords_in(config.store.url), *passwords_in(config.redis.url)]
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
@@ -172,7 +172,7 @@ def masked(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def is_secret(path: tuple[str | int, ...]) -> bool:
     """Return whether the setting at `path` is a secret."""
-    if path[:2] in (("server", "api_keys"), ("server", "admin_keys"), ("telemetry", "headers")):
+    if path[:2] in (("server", "api_keys"), ("server", "admin_keys"), ("telemetry", "headers"), ("records", "user_key")):
         return True
     if len(path) < 3 or path[0] != "models":
         return False

@@ -14,8 +14,8 @@ from starlette.routing import Route, Router
 from prefrontal.app.explain import explanation
 from prefrontal.contracts.access import Grant
 from prefrontal.contracts.record import AnsweredBy, Status
-from prefrontal.errors import InvalidRequest, NotFound
-from prefrontal.ledger.store import RecordFilter
+from prefrontal.errors import InvalidRequest, NotFound, Overloaded
+from prefrontal.ledger.store import Ledger, RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
 from prefrontal.serve.cache import cache_routes
@@ -53,6 +53,8 @@ KNOWN = (
     "/v1/admin/budgets",
     "/v1/admin/spend",
     "/v1/admin/audit",
+    "/v1/admin/erase",
+    "/v1/admin/export",
     "/v1/admin/cache",
 )
 
@@ -140,7 +142,7 @@ class Pages:
         problems = []
         if self._site.draining:
             problems.append("shutting down")
-        if not ledger.writable:
+        if not ledger.writable and not _admits(self._pf.ledger):
             problems.append(f"records cannot be written: {ledger.last_error}")
         shown = {"status": "unavailable" if problems else "ok", "problems": problems, "models": len(self._pf.registry.enabled)}
         return answer(shown, 503 if problems else 200)
@@ -251,6 +253,15 @@ class Pages:
         """Stop a local engine."""
         await self._pf.engines.stop(request.path_params["name"])
         return answer({"model": request.path_params["name"], "state": "stopped"})
+
+
+def _admits(ledger: Ledger) -> bool:
+    """Return whether new work is taken: on Postgres records may wait for a while."""
+    try:
+        ledger.admit()
+    except Overloaded:
+        return False
+    return True
 
 
 def _grant(request: Request) -> Grant | None:

@@ -64,6 +64,10 @@ async def move_sqlite(path: Path, to: int = HEAD, *, down: bool = False) -> Move
 
 
 def _move_sqlite(path: Path, to: int, down: bool) -> Moved:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():  # as the ledger makes it: for nobody else on the machine
+        path.touch(mode=0o600)
+
     # SQLAlchemy's own way opens transactions late; here one that writes begins before anything is read
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
