@@ -21,6 +21,8 @@ from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
 from prefrontal.app.money import Money
+from prefrontal.app.privacy import people_in
+from prefrontal.app.pseudonyms import Pseudonyms
 from prefrontal.app.sink import Sink
 from prefrontal.app.spending import spent_today
 from prefrontal.app.stores import roles_in, stores_of
@@ -158,6 +160,7 @@ class Builder:
         runtime = runtime_of(limits, self.clock)
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
+        people = people_in(config, self.home)
         money = Money(stores=stores_of(config, ledger, self.clock), clock=self.clock, chance=self.chance)
         providers = self._providers()
         vitals = VitalSigns(clock=self.clock, runtime=runtime, host=self.host)
@@ -166,7 +169,9 @@ class Builder:
         sink.observers.append(vitals.observe)
         telemetry = self._telemetry(holder, sink, closers)
         tracing = telemetry is not None and config.telemetry.propagate
-        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals, money, tracing=tracing)
+        machine = self._machine(
+            holder, transport, providers, engines, runtime, meter, sink, vitals, money, people, tracing=tracing
+        )
         pf_ports: set[int] = set()
         discovery = Discovery(
             transport=transport,
@@ -192,6 +197,7 @@ class Builder:
             own_ports=pf_ports,
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
             money=money,
+            people=people,
             desk=self.desk,
             profiles=self.profiles,
         )
@@ -250,6 +256,7 @@ class Builder:
         sink: Sink,
         vitals: VitalSigns,
         money: Money,
+        people: Pseudonyms,
         *,
         tracing: bool,
     ) -> Machine:
@@ -283,6 +290,7 @@ class Builder:
                 timezone=machine_zone(self.env),
                 door=Door(holder.current.config.limits, self.clock),
                 treasury=money.treasury,
+                users=people.all_of,
                 judge=open_judge(),
                 cache=open_cache(holder, self.closers, env=self.env, home=self.home, clock=self.clock),
             )

@@ -17,6 +17,7 @@ from prefrontal.cli.knowledge_commands import knowledge_app
 from prefrontal.cli.ledger_commands import ledger_app
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
+from prefrontal.cli.privacy_commands import erase, export
 from prefrontal.cli.screen import Screen
 
 app = typer.Typer(
@@ -210,3 +211,5 @@ def doctor(config: options.Config = None, as_json: options.Json = False) -> int:
 
 
 app.command()(spend)
+app.command()(erase)
+app.command()(export)

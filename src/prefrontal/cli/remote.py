@@ -89,6 +89,15 @@ class Gateway:
         """Delete what is at a path and return the answer. Raises like `get`."""
         return _read(await self._send(self._request("DELETE", path), LOOK))
 
+    async def pieces(self, path: str) -> AsyncIterator[bytes]:
+        """Yield what is at a path as it arrives, however long it is. Raises like `get`."""
+        source = await self._open(self._request("GET", path))
+        try:
+            while data := await source.read():
+                yield data
+        finally:
+            await source.aclose()
+
     async def engine(self, name: str, action: str) -> Any:
         """Load or unload a local model. Raises like `get`."""
         return await self.post(f"/v1/engines/{quote(name, safe='/:@')}/{action}")

@@ -170,6 +170,19 @@ class Records(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str | None,
         Meta(description="The database file; left out: `$PREFRONTAL_HOME/prefrontal.db`. Takes effect at start."),
     ] = None
+    user_key: Annotated[
+        str | None,
+        Meta(
+            description="The secret that people's pseudonyms are made with, as `${NAME}`, the same for all replicas; left out: "
+            "`$PREFRONTAL_HOME/user.key`, made at the first use. Takes effect at start."
+        ),
+    ] = None
+    responses_days: Annotated[
+        Positive, Meta(description="Stored responses are kept so long, days. Specified: 30, as OpenAI's API. Read at start.")
+    ] = 30.0
+    responses_max_bytes: Annotated[
+        Count, Meta(description="Bytes of stored responses in all; beyond them the oldest go. Assumed: 512 MiB. Read at start.")
+    ] = 536_870_912
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -67,7 +67,8 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     """One response with what a later one needs of it.
 
     owner: the key it belongs to; no other sees it. messages: the turn's input and its answer, as blocks, without instructions.
-    response: the object as the client got it, JSON.
+    response: the object as the client got it, JSON. users: the people it was made for, by pseudonym. data_classes: of its turns;
+    they hold for whatever goes on from it.
     """
 
     id: str
@@ -76,6 +77,8 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     created_s: float = 0.0
     messages: tuple[Message, ...] = ()
     response: msgspec.Raw = msgspec.Raw(b"{}")
+    users: tuple[str, ...] = ()
+    data_classes: tuple[str, ...] = ()
 
 
 class Conversations(Protocol):
@@ -99,6 +102,16 @@ class Conversations(Protocol):
 
     async def erase(self, owner: str) -> int:
         """Delete everything of an owner; return how many there were."""
+        ...
+
+    async def ids(
+        self, *, owner: str | None = None, user: str | None = None, response_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """Return id and owner of everything of an owner, of a person, or of one id; exactly one is given."""
+        ...
+
+    async def forget(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """Delete responses by id and owner, so that nothing of them is left in the files; return how many there were."""
         ...
 
     async def aclose(self) -> None:
@@ -156,6 +169,20 @@ class MemoryConversations:
         for response_id in gone:
             del self._found[response_id]
         return len(gone)
+
+    async def ids(
+        self, *, owner: str | None = None, user: str | None = None, response_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """See `Conversations.ids`."""
+        return [
+            (one.id, one.owner)
+            for one in self._found.values()
+            if one.id == response_id or (owner is not None and one.owner == owner) or user in one.users
+        ]
+
+    async def forget(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """See `Conversations.forget`."""
+        return sum([await self.delete(response_id, owner) for response_id, owner in pairs])
 
     async def aclose(self) -> None:
         """Nothing to close."""
@@ -227,6 +254,28 @@ class SqliteConversations:
         """See `Conversations.erase`."""
         return await self._do(lambda db: db.execute("DELETE FROM responses WHERE owner = ?", (owner,)).rowcount, writes=True)
 
+    async def ids(
+        self, *, owner: str | None = None, user: str | None = None, response_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """See `Conversations.ids`."""
+        if user is not None:
+            query, value = "SELECT id, owner FROM responses WHERE instr(body, CAST(? AS BLOB)) > 0", user
+        elif owner is not None:
+            query, value = "SELECT id, owner FROM responses WHERE owner = ?", owner
+        else:
+            query, value = "SELECT id, owner FROM responses WHERE id = ?", response_id or ""
+        rows = await self._do(lambda db: db.execute(query, (value,)).fetchall())
+        return [(row[0], row[1]) for row in rows]
+
+    async def forget(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """See `Conversations.forget`."""
+        statement = "DELETE FROM responses WHERE id = ? AND owner = ?"
+        if not pairs:
+            return 0
+        gone = await self._do(lambda db: db.executemany(statement, pairs).rowcount, writes=True)
+        await self._do(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        return gone
+
     async def aclose(self) -> None:
         """See `Conversations.aclose`."""
         self._closed = True
@@ -277,6 +326,7 @@ class SqliteConversations:
         try:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only given up
             for statement in _SCHEMA:
                 db.execute(statement)
             self._path.chmod(0o600)  # conversations are for nobody else on the machine

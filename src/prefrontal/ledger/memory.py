@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import msgspec
 
 from prefrontal.contracts.record import RequestRecord
-from prefrontal.ledger.store import LedgerStatus, RecordFilter
+from prefrontal.ledger.store import LedgerStatus, RecordFilter, Subject
 
 
 class MemoryLedger:
@@ -43,6 +44,14 @@ class MemoryLedger:
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
         """Return the cost of the records that are still kept."""
         return sum(r.cost_usd or 0.0 for r in self._records.values() if r.started_s >= since_s and r.model in models)
+
+    async def ids_of(self, subject: Subject) -> list[str]:
+        """Return those that are still kept."""
+        return sorted([record.id for record in self._records.values() if subject.owns(record)], reverse=True)
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        """Forget them."""
+        return sum(self._records.pop(record_id, None) is not None for record_id in ids)
 
     async def flush(self) -> None:
         """Nothing is waiting."""

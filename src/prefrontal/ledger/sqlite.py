@@ -11,7 +11,7 @@ import logging
 import shutil
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,8 @@ from prefrontal.clock import Clock
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.errors import Overloaded, StoreError
 from prefrontal.ledger.schema import migrate
-from prefrontal.ledger.store import LedgerStatus, RecordFilter
+from prefrontal.ledger.sqlite_erase import erase_records, owned_by
+from prefrontal.ledger.store import LedgerStatus, RecordFilter, Subject
 from prefrontal.ledger.turns import Turns
 from prefrontal.ledger.writer import Done, Op, Writer
 
@@ -204,6 +205,20 @@ class SqliteLedger:
         query = "SELECT model, sum(cost_usd) FROM records WHERE started_s >= ? AND cost_usd > 0 GROUP BY model"
         rows = await self.read(lambda db: db.execute(query, (since_s,)).fetchall())
         return sum((cost for model, cost in rows if model in models), 0.0)
+
+    async def ids_of(self, subject: Subject) -> list[str]:
+        """See `Ledger.ids_of`. Of a person all bodies are looked through: it is asked for rarely, and costs requests nothing."""
+        await self.flush()
+        query, values = owned_by(subject)
+        return [row[0] for row in await self.read(lambda db: db.execute(query, values).fetchall())]
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        """See `Ledger.erase`. On a connection of its own, which overwrites what it deletes and empties the log of changes."""
+        await self.flush()
+        try:
+            return await asyncio.to_thread(erase_records, lambda: self._opener(str(self._path)), ids)
+        except sqlite3.Error as error:
+            raise StoreError(f"The ledger cannot be written: {error}.", retry_after_s=5.0) from error
 
     async def flush(self) -> None:
         """See `Ledger.flush`."""

@@ -132,6 +132,11 @@ class SqliteVault:
         )
         await self.committed()
 
+    async def note(self, audit: Audit) -> None:
+        """See `Vault.note`."""
+        self._add((ADD_AUDIT, (audit.at_s, audit.actor, audit.action, audit.target, audit.details)))
+        await self.committed()
+
     async def key_of(self, digest: bytes) -> VirtualKey | None:
         """See `Vault.key_of`."""
         query = "SELECT body FROM keys WHERE hash = ?"

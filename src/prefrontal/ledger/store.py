@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -40,6 +41,22 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
             and (self.channel is None or record.channel == self.channel)
             and (self.key_id is None or record.key_id == self.key_id)
         )
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose records: of a key's id, of a person (by pseudonym), or the one of an id. Exactly one is given."""
+
+    key_id: str | None = None
+    user: str | None = None
+    record_id: str | None = None
+
+    def owns(self, record: RequestRecord) -> bool:
+        """Return whether a record is one of them."""
+        if self.record_id is not None:
+            return record.id == self.record_id
+        if self.user is not None:
+            return self.user in record.users
+        return self.key_id is not None and record.key_id == self.key_id
 
 
 class LedgerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +103,18 @@ class Ledger(Protocol):
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
         """Return the known cost since a moment of these models; sees everything put before. Raises StoreError."""
+        ...
+
+    async def ids_of(self, subject: Subject) -> list[str]:
+        """Return the ids of all records of a subject, newest first; sees everything put before. Raises StoreError."""
+        ...
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        """Delete records with their content, so that nothing of them is left in the files; return how many there were.
+
+        Raises:
+            StoreError: nothing was deleted.
+        """
         ...
 
     async def flush(self) -> None:

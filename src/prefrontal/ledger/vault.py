@@ -108,6 +108,10 @@ class Vault(Protocol):
         """Return whether a key was ever made. Raises StoreError."""
         ...
 
+    async def note(self, audit: Audit) -> None:
+        """Write an entry of the audit log, durably. Raises StoreError."""
+        ...
+
     async def audits(self, limit: int) -> list[Audit]:
         """Return the newest entries of the audit log, newest first. Raises StoreError."""
         ...
@@ -226,6 +230,11 @@ class MemoryVault:
     async def has_keys(self) -> bool:
         """See `Vault.has_keys`."""
         return bool(self._keys)
+
+    async def note(self, audit: Audit) -> None:
+        """See `Vault.note`."""
+        self._audits.append(audit)
+        del self._audits[:-MAX_AUDIT]
 
     async def audits(self, limit: int) -> list[Audit]:
         """See `Vault.audits`."""

@@ -31,6 +31,7 @@ from prefrontal.machine.fit import check_named
 from prefrontal.machine.money import affordable, look, settled, worded
 from prefrontal.machine.names import adhoc_in, asked_channel, own_channel, read_name
 from prefrontal.machine.parts import Parts
+from prefrontal.machine.people import people_of
 from prefrontal.machine.question import may_use, reflex_text
 from prefrontal.machine.reach import check_named_reach, settle_reach
 from prefrontal.machine.run import Run
@@ -164,10 +165,17 @@ class Machine:
             now_s=now_s,
             streaming=streaming,
         )
+        people = people_of(request)
+        if people:
+            run.users = self.parts.users(people)
         treasury, grant = self.parts.treasury, context.grant
         if treasury is not None:
             run.purse = treasury.purse(grant.payer if grant is not None else None, context.key_id, run.id)
-        run.priority, run.deadline = priority_of(run), deadline_of(run)
+        hints = request.hints
+        if hints.priority is not None or context.priority is not None or (grant is not None and grant.priority != "normal"):
+            run.priority = priority_of(run)
+        if hints.deadline_s is not None or context.timeout_s is not None:
+            run.deadline = deadline_of(run)
         return run
 
     async def _drive(self, run: Run) -> None:

@@ -152,6 +152,7 @@ class Run:
             "key_id": context.key_id,
             "team": payer.team,
             "tags": payer.tags,
+            "users": self.users,
         }
 
     def _used(self, duration_ms: float) -> tuple[Usage, float | None, float | None]:
@@ -188,7 +189,6 @@ class Run:
             **self._who(),
             degraded=self.degraded,
             data_classes=self.data_classes,
-            users=self.users,
             cache=self.cache,
             trace_id=trace_id_of(self.id) if trace is None else trace.trace_id,
             parent_span_id=None if trace is None else trace.parent_id,

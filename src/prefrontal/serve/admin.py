@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from prefrontal.app.money import KeyChange, KeyDraft
+from prefrontal.app.privacy import Whose, privacy_of
 from prefrontal.contracts.money import to_usd
 from prefrontal.errors import InvalidRequest
 from prefrontal.ledger.vault import GROUPS, MAX_AUDIT, Group, SpendQuery, SpendRow
@@ -37,6 +39,8 @@ def admin_routes(site: Site) -> list[Route]:
         Route("/v1/admin/budgets", pages.budgets, methods=["GET"]),
         Route("/v1/admin/spend", pages.spend, methods=["GET"]),
         Route("/v1/admin/audit", pages.audit, methods=["GET"]),
+        Route("/v1/admin/erase", pages.erase, methods=["POST"]),
+        Route("/v1/admin/export", pages.export, methods=["GET"]),
     ]
 
 
@@ -88,6 +92,29 @@ class AdminPages:
         if not given.isdigit():
             raise InvalidRequest(f"'{given}' is not a number.", param="limit")
         return _answer({"object": "list", "data": await self._pf.money.vault.audits(min(int(given), MAX_AUDIT))})
+
+    async def erase(self, request: Request) -> Response:
+        """Delete what is kept of a key, a person or a request."""
+        whose = await self._read(request, Whose)
+        return _answer({"object": "erased", **msgspec.to_builtins(await privacy_of(self._pf).erase(whose, _actor(request)))})
+
+    async def export(self, request: Request) -> Response:
+        """What is kept of a key, a person or a request, one JSON object a line."""
+        query = dict(request.query_params)
+        try:
+            whose = msgspec.convert(query, Whose)
+        except msgspec.ValidationError as error:
+            raise InvalidRequest(f"The query is wrong: {error}.", param="query") from error
+        lines = privacy_of(self._pf).export(whose, _actor(request))
+        first = await anext(lines, None)  # what is wrong is said before the answer begins
+
+        async def written() -> AsyncIterator[bytes]:
+            if first is not None:
+                yield msgspec.json.encode(first) + b"\n"
+            async for line in lines:
+                yield msgspec.json.encode(line) + b"\n"
+
+        return StreamingResponse(written(), media_type="application/jsonl")
 
     async def _read(self, request: Request, kind: type[T]) -> T:
         body = await self._site.body(request.scope, request.receive)

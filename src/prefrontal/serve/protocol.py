@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with what it lacks: bounds on a head, one reading of where a request ends, word of a client that leaves.
+"""uvicorn's HTTP protocol with what it lacks: bounds on a head, one reading of where a request ends, word of a client that left.
 
 Two programs that disagree about where a request ends can be made to see a second one inside the first. So whatever could be
 read in two ways is refused and the connection closed, before anything behind it is looked at.

@@ -14,6 +14,8 @@ from prefrontal.chat.response import ChatResponse
 from prefrontal.errors import InvalidRequest, InvariantBroken, NotFound, StoreError
 from prefrontal.ledger.conversations import StoredResponse
 from prefrontal.machine.context import CallContext
+from prefrontal.machine.people import people_of
+from prefrontal.machine.reach import classes_of
 from prefrontal.providers.responses.items import join_turns, parse_items
 from prefrontal.providers.responses.request import ResponsesRequest, chat_request, parse_responses_request
 from prefrontal.providers.responses.response import lost_in_response, place_of, whole_response
@@ -24,17 +26,17 @@ from prefrontal.serve.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-GONE_HINT = "It was never stored ('store: false'), deleted, another key's, or is older than 30 days."
+GONE_HINT = "It was never stored ('store: false'), deleted, another key's, or older than records.responses_days."
 
 
 async def serve_responses(
     pf: Prefrontal, body: bytes, context: CallContext, extra: Headers, watcher: Watcher, send: Send
 ) -> None:
     """Answer one request; like `serve_chat`. A request that may be stored is kept before its client has the whole answer."""
-    request, chat = await read_request(pf, body, context)
+    request, chat, context = await read_request(pf, body, context)
     if context.grant is not None and not context.grant.store_content:
         request = msgspec.structs.replace(request, store=False)  # and the answer says so
-    exchange = Exchange(pf, request, context)
+    exchange = Exchange(pf, request, chat, context)
     dialect = Dialect(
         parse=_unused,
         render=exchange.render,
@@ -50,8 +52,12 @@ def _unused(_body: bytes) -> ChatRequest:
     raise InvariantBroken("A request of this dialect is parsed before it is served.")
 
 
-async def read_request(pf: Prefrontal, body: bytes, context: CallContext) -> tuple[ResponsesRequest, ChatRequest]:
+async def read_request(
+    pf: Prefrontal, body: bytes, context: CallContext
+) -> tuple[ResponsesRequest, ChatRequest, CallContext]:
     """Return the request, and what a model is asked: the stored turns it goes on from and the items it refers to included.
+
+    The classes of data of those turns hold for this one too; they are in the context that is returned.
 
     Raises:
         InvalidRequest. NotFound: what it refers to is not there (any more). StoreError.
@@ -66,10 +72,13 @@ async def read_request(pf: Prefrontal, body: bytes, context: CallContext) -> tup
                 f"Previous response with id '{request.previous_id}' not found.", param="previous_response_id", hint=GONE_HINT
             )
         history = tuple([message for stored in chain for message in stored.messages])
+        classes = [*context.data_classes, *[name for stored in chain for name in stored.data_classes]]
+        if classes:
+            context = msgspec.structs.replace(context, data_classes=tuple(dict.fromkeys(classes)))
     messages = await _with_items(pf, request.chat.messages, owner)
     if messages is not request.chat.messages:
         request = msgspec.structs.replace(request, chat=msgspec.structs.replace(request.chat, messages=messages))
-    return request, chat_request(request, history)
+    return request, chat_request(request, history), context
 
 
 async def _with_items(pf: Prefrontal, messages: tuple[Message, ...], owner: str) -> tuple[Message, ...]:
@@ -100,10 +109,12 @@ def _reference(message: Message) -> str | None:
 class Exchange:
     """One request and its answer: writes the answer, and keeps both when the client wants that."""
 
-    def __init__(self, pf: Prefrontal, request: ResponsesRequest, context: CallContext) -> None:
+    def __init__(self, pf: Prefrontal, request: ResponsesRequest, chat: ChatRequest, context: CallContext) -> None:
         self._pf = pf
         self._request = request
         self._owner = context.key_id or ""
+        self._data_classes = classes_of(chat, context, pf.config, "chat")
+        self._people = people_of(chat)
         self._renderer: ResponseStreamRenderer | None = None
         self._shown: dict[str, Any] = {}
         self._blocks: tuple[Block, ...] = ()
@@ -143,12 +154,14 @@ class Exchange:
             created_s=float(self._shown["created_at"]),
             messages=join_turns((*request.chat.messages, answer)),
             response=msgspec.Raw(msgspec.json.encode(self._shown)),
+            users=self._pf.machine.parts.users(self._people),
+            data_classes=self._data_classes,
         )
 
 
 async def count_responses(pf: Prefrontal, body: bytes, context: CallContext) -> dict[str, Any]:
     """Return the input tokens of a request, stored turns included. Raises like `read_request`."""
-    _, chat = await read_request(pf, body, context)
+    _, chat, context = await read_request(pf, body, context)
     found = await pf.count(chat, context)
     shown = {"model": found.model, "counted_by": found.source}
     return {"object": "response.input_tokens", "input_tokens": found.input_tokens, "x_prefrontal": shown}

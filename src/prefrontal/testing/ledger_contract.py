@@ -17,7 +17,7 @@ from prefrontal.contracts.effort import Effort, Factor
 from prefrontal.contracts.plan import Candidate, Plan, Reason
 from prefrontal.contracts.record import Attempt, RequestRecord
 from prefrontal.contracts.wire import Dropped
-from prefrontal.ledger.store import Ledger, RecordFilter
+from prefrontal.ledger.store import Ledger, RecordFilter, Subject
 
 
 def make_record(number: int, **fields: Any) -> RequestRecord:
@@ -192,4 +192,21 @@ class LedgerContract:
         ledger = await self.make()
         ledger.put(make_record(1))
         await ledger.aclose()
+        await ledger.aclose()
+
+    async def test_what_belongs_to_somebody_is_found_and_deleted(self) -> None:
+        """By key, by person and by id; also what waits in memory; and nothing of anybody else."""
+        ledger = await self.make()
+        for number in range(6):
+            person, key = ("user_a", "user_b")[number % 2], ("key_1", "key_2")[number // 3]
+            ledger.put(full_record(number, users=(person,), key_id=key))
+        of_a = await ledger.ids_of(Subject(user="user_a"))
+        assert of_a == ["req_00000004", "req_00000002", "req_00000000"]
+        assert await ledger.ids_of(Subject(key_id="key_2")) == ["req_00000005", "req_00000004", "req_00000003"]
+        assert await ledger.ids_of(Subject(record_id="req_00000001")) == ["req_00000001"]
+        assert await ledger.ids_of(Subject(record_id="req_none")) == await ledger.ids_of(Subject(user="user_c")) == []
+        assert await ledger.erase([*of_a, "req_none"]) == 3
+        assert await ledger.get(of_a[0]) is None
+        assert [record.id for record in await ledger.find(RecordFilter())] == ["req_00000005", "req_00000003", "req_00000001"]
+        assert await ledger.erase(of_a) == 0
         await ledger.aclose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from prefrontal.clock import Clock
@@ -73,6 +75,24 @@ class PostgresConversations:
     async def erase(self, owner: str) -> int:
         """See `Conversations.erase`."""
         return await self._there().execute("DELETE FROM responses WHERE owner = $1", text(owner))
+
+    async def ids(
+        self, *, owner: str | None = None, user: str | None = None, response_id: str | None = None
+    ) -> list[tuple[str, str]]:
+        """See `Conversations.ids`."""
+        if user is not None:
+            rows = await self._there().fetch(
+                "SELECT id, owner FROM responses WHERE position($1::bytea IN body) > 0", user.encode()
+            )
+        elif owner is not None:
+            rows = await self._there().fetch("SELECT id, owner FROM responses WHERE owner = $1", text(owner))
+        else:
+            rows = await self._there().fetch("SELECT id, owner FROM responses WHERE id = $1", text(response_id or ""))
+        return [(row[0], row[1]) for row in rows]
+
+    async def forget(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """See `Conversations.forget`. Postgres itself keeps old pages until it vacuums."""
+        return sum([await self.delete(response_id, owner) for response_id, owner in pairs])
 
     async def aclose(self) -> None:
         """See `Conversations.aclose`."""

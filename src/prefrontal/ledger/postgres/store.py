@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -32,7 +32,7 @@ from prefrontal.ledger.postgres.sql import (
 )
 from prefrontal.ledger.rows import to_rows
 from prefrontal.ledger.sqlite import CLEANUP_S, CLOSE_S, NEAR, SECONDS_PER_DAY
-from prefrontal.ledger.store import LedgerStatus, RecordFilter
+from prefrontal.ledger.store import LedgerStatus, RecordFilter, Subject
 from prefrontal.ledger.writer import EXPIRE_MAX, GROUP_S, RETRY_S, Waiting
 
 log = logging.getLogger(__name__)
@@ -228,6 +228,25 @@ class PostgresLedger:
                 except msgspec.DecodeError as error:
                     log.warning("the record %s is left out of a listing: %s", record_id, error)
         return [found[record_id] for record_id in sorted(found, reverse=True)[: wanted.bounded_limit]]
+
+    async def ids_of(self, subject: Subject) -> list[str]:
+        """See `Ledger.ids_of`. Of a person all bodies are looked through."""
+        await self.flush()
+        if subject.user is not None:
+            query, value = "SELECT id FROM bodies WHERE position($1::bytea IN body) > 0 ORDER BY id DESC", subject.user.encode()
+            rows = await self.postgres.fetch(query, value)
+        elif subject.record_id is not None:
+            rows = await self.postgres.fetch("SELECT id FROM records WHERE id = $1", *clean((subject.record_id,)))
+        else:
+            query = "SELECT id FROM records WHERE key_id = $1 ORDER BY id DESC"
+            rows = await self.postgres.fetch(query, *clean((subject.key_id,)))
+        return [row[0] for row in rows]
+
+    async def erase(self, ids: Sequence[str]) -> int:
+        """See `Ledger.erase`. Postgres itself keeps old pages until it vacuums."""
+        await self.flush()
+        gone = "WITH gone AS (DELETE FROM bodies WHERE id = ANY($1::text[])) DELETE FROM records WHERE id = ANY($1::text[])"
+        return await self.postgres.execute(gone, list(ids))
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
         """See `Ledger.spend_usd`. Other processes' records count as soon as they are written."""

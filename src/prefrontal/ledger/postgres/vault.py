@@ -137,6 +137,15 @@ class PostgresVault:
 
         await self.order.do(run)
 
+    async def note(self, audit: Audit) -> None:
+        """See `Vault.note`."""
+        note = (audit.at_s, *[text(part) for part in (audit.actor, audit.action, audit.target, audit.details)])
+
+        async def run() -> None:
+            await self._postgres.execute(_ADD_AUDIT, *note)
+
+        await self.order.do(run)
+
     async def committed(self) -> None:
         """See `Vault.committed`."""
         await self.order.reached()
