@@ -32,6 +32,17 @@ Engrams = Annotated[
     list[str] | None, typer.Option(metavar="NAME", help="It may search this engram, * all; left out: none; may be given again.")
 ]
 
+Models = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this model exists for it; may be given again.")]
+Window = Annotated[
+    options.BudgetWindow, typer.Option(metavar="minute|hour|day|week|month|total", help="The budget's window, UTC.")
+]
+Degrades = Annotated[bool, typer.Option("--degrade", help="When it is used up, take cheaper models instead of refusing.")]
+NoContent = Annotated[
+    bool, typer.Option("--no-content", help="Keep its prompts and answers out of the records, whatever is configured.")
+]
+DataClass = Annotated[
+    str | None, typer.Option(metavar="NAME", help="What kind of data its requests are: a class of egress.by_data_class.")
+]
 UsesCache = Annotated[
     bool | None,
     typer.Option("--cache/--no-cache", help="Its requests use the response cache, or never do; left out: as they ask."),
@@ -44,30 +55,20 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call it.")],
     team: Annotated[str | None, typer.Option(metavar="NAME", help="Whose it is.")] = None,
     tag: Annotated[list[str] | None, typer.Option(metavar="WORD", help="To add up by; may be given again.")] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this model exists for it; may be given again.")
-    ] = None,
+    model: Models = None,
     tool: Tools = None,
     engram: Engrams = None,
     channel: Annotated[str | None, typer.Option(metavar="NAME", help="Taken when a request asks for none.")] = None,
     expires: Annotated[str | None, typer.Option(metavar="DATE", help="Refused from then on, such as 2027-01-31.")] = None,
     budget_usd: Annotated[float | None, typer.Option(metavar="USD", min=0, help="Most to spend in each window.")] = None,
     budget_tokens: Annotated[int | None, typer.Option(metavar="N", min=1, help="Most tokens in each window.")] = None,
-    window: Annotated[
-        options.BudgetWindow, typer.Option(metavar="minute|hour|day|week|month|total", help="The budget's window, UTC.")
-    ] = options.BudgetWindow.month,
-    degrade: Annotated[
-        bool, typer.Option("--degrade", help="When it is used up, take cheaper models instead of refusing.")
-    ] = False,
+    window: Window = options.BudgetWindow.month,
+    degrade: Degrades = False,
     rpm: Annotated[int | None, typer.Option(metavar="N", min=1, help="Requests a minute.")] = None,
     tpm: Annotated[int | None, typer.Option(metavar="N", min=1, help="Tokens a minute.")] = None,
     concurrency: Annotated[int | None, typer.Option(metavar="N", min=1, help="Requests at once.")] = None,
-    no_content: Annotated[
-        bool, typer.Option("--no-content", help="Keep its prompts and answers out of the records, whatever is configured.")
-    ] = False,
-    data_class: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What kind of data its requests are: a class of egress.by_data_class.")
-    ] = None,
+    no_content: NoContent = False,
+    data_class: DataClass = None,
     priority: Annotated[
         options.Priority, typer.Option(metavar="low|normal|high", help="The most its requests may matter when room is short.")
     ] = options.Priority.normal,
