@@ -47,6 +47,7 @@ def test_every_error_has_a_meaning(kind: type[PrefrontalError]) -> None:
         (errors.ProviderAuthFailed, ("no", True, True)),
         (errors.ProviderRejected, ("no", True, False)),
         (errors.ThinkingAteCap, ("no", True, False)),
+        (errors.StructuredOutputInvalid, ("no", True, False)),
         (errors.LimitExceeded, ("rate_limited", True, False)),
         (errors.ContextTooLong, ("no", True, False)),
         (errors.CapabilityMissing, ("no", True, False)),
@@ -74,7 +75,7 @@ PROVIDERS = [kind for kind in every_error() if issubclass(kind, ProviderError)]
 def test_the_upstreams_word_on_retrying_counts(kind: type[ProviderError]) -> None:
     """`x-should-retry: false` ends it everywhere; `true` opens it, but not for an empty account or a refused key."""
     assert not classify(make(kind, should_retry=False)).retry
-    hopeless = (errors.ProviderQuotaExhausted, errors.ProviderAuthFailed, errors.ThinkingAteCap)
+    hopeless = (errors.ProviderQuotaExhausted, errors.ProviderAuthFailed, errors.ThinkingAteCap, errors.StructuredOutputInvalid)
     assert classify(make(kind, should_retry=True)).retry is not issubclass(kind, hopeless)
 
 

@@ -106,6 +106,7 @@ async def test_a_reflex_does_not_answer_what_only_a_model_can(house: Any, case: 
     """The same sum goes to a model when the request asks for more than a sum."""
     prompt, options = MODEL_QUESTIONS[case]
     pf = await house.open({"m": house.model(capabilities=dict.fromkeys(("vision", "audio", "tools", "structured_output"), True))})
+    house.up.answers = lambda _request: '{"sum":2}'
     reply = await pf.chat(prompt, **options)
     assert reply.record.answered_by == "model"
     assert len(house.asked) == 1

@@ -12,15 +12,15 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "prefrontal"
 
 BROAD = {
+    "app/sink.py": (1, "whoever counts an answer must not take it from its caller"),
     "app/telemetry/worker.py": (1, "the telemetry thread's edge: whatever a collector does, the next requests are sent"),
     "cli/edge.py": (1, "the command line's edge: a bug becomes a message"),
     "cli/hub.py": (1, "the hub's client lets through the errors of its HTTP library, which change with its version"),
-    "config/reload.py": (1, "a listener of a reload must not stop the others"),
+    "config/reload.py": (2, "a listener must not stop the others; whatever is wrong with a new tree, the last good one stays"),
     "config/watch.py": (1, "a task that must outlive one failed reload"),
-    "execute/attempt.py": (1, "a plug-in provider may fail in any way while it translates"),
     "execute/discovery/visit.py": (2, "a plug-in provider may fail in any way while it reads a server's answer"),
     "execute/discovery/watch.py": (2, "a task that must outlive one failed round, and foreign callbacks"),
-    "execute/live.py": (1, "a plug-in provider may fail in any way inside a stream"),
+    "execute/guarded.py": (2, "a plug-in provider may fail in any way while it translates"),
     "knowledge/read/readers.py": (2, "readers of other packages, and libraries for foreign formats, may fail in any way"),
     "ledger/writer.py": (1, "the writing thread's edge: whatever happens, the records stay and are tried again"),
     "plan/plugins.py": (1, "loading an entry point runs foreign code"),
@@ -29,6 +29,8 @@ BROAD = {
     "reflex/tools.py": (4, "a plug-in tool may fail in any way; a model answers instead"),
     "serve/chat.py": (1, "a bug inside a stream must still end it as the dialect says"),
     "serve/site.py": (1, "the HTTP edge: a bug becomes an error without its insides"),
+    "validate/judge.py": (1, "a plug-in validator may fail in any way; the answer is not failed for it"),
+    "validate/plugins.py": (1, "loading an entry point runs foreign code"),
     "testing/http_server.py": (1, "the mock's edge: a bug in a test's handler must not hang its client"),
     "testing/provider_contract.py": (1, "the suite reports whatever a provider under test raises"),
     "testing/scripted.py": (1, "a wrong script of a test is told to the reader instead of hanging it"),
@@ -37,6 +39,7 @@ BROAD = {
 
 CACHED = {
     "config/decode.py": "the fields of a struct, which do not change while the process runs",
+    "prompts/__init__.py": "the texts of the package, which do not change while the process runs",
     "knowledge/read/readers.py": "the readers of the installed packages, which do not change while the process runs",
     "knowledge/ingest/run.py": "the encoder of a worker process, which serves one ingest and ends with it",
 }

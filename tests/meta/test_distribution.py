@@ -41,7 +41,7 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     strange = [
         name
         for name in wheel.namelist()
-        if not (name.startswith("prefrontal/") and name.endswith((".py", ".yaml", ".json", ".html", ".css", ".typed")))
+        if not (name.startswith("prefrontal/") and name.endswith((".py", ".yaml", ".json", ".html", ".css", ".txt", ".typed")))
         and ".dist-info/" not in name
     ]
     assert strange == []

@@ -128,6 +128,9 @@ class ConfigHolder(Generic[R]):
                 changes = self.apply(loaded)
             except ConfigError as error:
                 self._refuse(error)
+            except Exception as error:  # an edge: whatever is wrong with a new configuration, the last good one stays
+                log.exception("a configuration could not be applied")
+                self._refuse(ConfigError(f"The configuration could not be applied ({type(error).__name__}).", rule="internal"))
             else:
                 if changes:
                     log.info("configuration generation %d: %d changes", self._current.generation, len(changes))

@@ -235,7 +235,7 @@ class Attempter:
             raise upstream_error(provider, await _error_body(stream), target)
         live = LiveStream(
             stream=stream,
-            parser=plain_parser(provider.stream_parser(target), entry.method),
+            parser=plain_parser(guarded("The answer", card.id, provider.stream_parser, target), entry.method),
             entry=entry,
             journal=ticket.journal,
             clock=self.clock,

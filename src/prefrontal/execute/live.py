@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from prefrontal.chat.response import Chunk
 from prefrontal.chat.usage import Usage
 from prefrontal.clock import Clock
-from prefrontal.errors import PrefrontalError, ProviderCut, ProviderMisbehaved, ProviderTimeout
+from prefrontal.errors import PrefrontalError, ProviderCut, ProviderTimeout
+from prefrontal.execute.guarded import guarded
 from prefrontal.execute.journal import Entry, Journal
 from prefrontal.execute.transport.base import WireStream
 from prefrontal.providers.base import StreamParser
-
-log = logging.getLogger(__name__)
 
 Settle = Callable[["LiveStream", PrefrontalError | None, bool], None]
 """Called with the stream, the error it ended with, and whether its reader left before the end. Must settle only once."""
@@ -79,15 +77,8 @@ class LiveStream:
             data = await self._stream.read()
         finally:
             self.journal.waited_s += self.clock.monotonic() - before
-        try:
-            chunks = self._parser.feed(data) if data else self._parser.finish()
-        except PrefrontalError:
-            raise
-        except Exception as error:  # an edge: translators may come from other packages, and one may trip
-            log.exception("the translator of model %s failed", self.entry.card.id)
-            raise ProviderMisbehaved(
-                f"The answer of model '{self.entry.card.id}' could not be read ({type(error).__name__})."
-            ) from error
+        model, parser = self.entry.card.id, self._parser
+        chunks = guarded("The answer", model, parser.feed, data) if data else guarded("The answer", model, parser.finish)
         self.ended = not data
         self._note(chunks)
         return chunks

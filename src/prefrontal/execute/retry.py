@@ -22,6 +22,7 @@ from prefrontal.errors import (
     ProviderRejected,
     QuotaExceeded,
     ShuttingDown,
+    StructuredOutputInvalid,
     ThinkingAteCap,
 )
 
@@ -91,7 +92,7 @@ def _classify_provider(error: ProviderError) -> RetryClass:
         return RetryClass(kind="quota", counts=False)
     if isinstance(error, ProviderAuthFailed):
         return RetryClass(kind="no")
-    if isinstance(error, ThinkingAteCap):
+    if isinstance(error, ThinkingAteCap | StructuredOutputInvalid):
         return ELSEWHERE
     # what the upstream says of itself, being busy or loading, and what it says of the request is no failure of the model
     counts = not isinstance(error, ProviderLoading | ProviderRateLimited | ProviderRejected)
@@ -116,7 +117,9 @@ def other_place(error: PrefrontalError, place: str) -> bool:
     """
     if isinstance(error, LimitExceeded):
         return error.details.get("scope") == place
-    return isinstance(error, ProviderError) and not isinstance(error, ThinkingAteCap | ProviderRejected)
+    return isinstance(error, ProviderError) and not isinstance(
+        error, ThinkingAteCap | StructuredOutputInvalid | ProviderRejected
+    )
 
 
 def backoff_s(attempt: int, *, base_s: float, max_s: float, chance: float, after_s: float | None = None) -> float | None:

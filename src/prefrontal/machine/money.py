@@ -15,6 +15,7 @@ from prefrontal.machine.fit import check_named
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.run import Run
 from prefrontal.plan.reserve import reserved
+from prefrontal.plan.tokens import NEUTRAL
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +46,12 @@ def affordable(run: Run, card: ModelCard, parts: Parts) -> ModelCard:
     left = purse.allowance(card.id, named=True)
     if left is None:
         return card
-    usage, pico = _reserved(run, card)
+    usage, pico = _reserved(run, card, parts)
     if fits(left, pico=pico, tokens=usage.total_tokens):
         return card
     cheaper: list[tuple[int, int, str]] = []
     for other in run.world.registry.enabled:
-        its_usage, its_pico = _reserved(run, other)
+        its_usage, its_pico = _reserved(run, other, parts)
         if other.id == card.id or its_pico is None or (pico is not None and its_pico >= pico):
             continue
         its_left = purse.allowance(other.id)
@@ -90,8 +91,11 @@ async def settled(run: Run) -> None:
         log.error("the charges of %s are not on disk yet: %s", run.id, error)
 
 
-def _reserved(run: Run, card: ModelCard) -> tuple[Usage, int | None]:
-    return reserved(run.request, card, run.started_s, default_cap=run.default_cap)
+def _reserved(run: Run, card: ModelCard, parts: Parts | None = None) -> tuple[Usage, int | None]:
+    """Return what reserving for a call would hold; with `parts` by what its model's reports have taught, as reserving does."""
+    state = None if parts is None else parts.runtime.find(card.id)
+    calibration = NEUTRAL if state is None else state.calibration
+    return reserved(run.request, card, run.started_s, default_cap=run.default_cap, calibration=calibration)
 
 
 def _can(run: Run, card: ModelCard, parts: Parts) -> bool:

@@ -18,7 +18,10 @@ _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":", b"\xef\xbb\xbf")
 
 
 class JSONEvents:
-    """Feeds each event's JSON object to `take`. A subclass sets `done` at the end mark, after which nothing is read any more."""
+    """Feeds each event's JSON object to `take`. A subclass sets `done` at the end mark, after which nothing is read any more.
+
+    What came in the same bytes before an error is returned first; the error is raised by the next call.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -26,6 +29,7 @@ class JSONEvents:
         self._sse = SSEDecoder()
         self._head = b""
         self._seen = False
+        self._error: ProviderError | None = None
 
     @property
     def complete(self) -> bool:
@@ -42,15 +46,21 @@ class JSONEvents:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks completed by `data`. Raises ProviderError."""
+        if self._error is not None:
+            raise self._error
         if not self._seen and len(self._head) < _HEAD_BYTES:
             self._head += data
         return self._all(self._sse.feed(data))
 
     def finish(self) -> list[Chunk]:
         """Return what is left. Raises ProviderCut, or ProviderMisbehaved when these bytes were never a stream of events."""
+        if self._error is not None:
+            raise self._error
         events = self._sse.finish()
         whole = [event for event in events if isinstance(loads(event.data), dict)]  # what the end cut off is no JSON any more
         chunks = self._all(whole)
+        if self._error is not None:
+            raise self._error
         if self.complete:
             return chunks
         head = self._head.lstrip()
@@ -68,10 +78,19 @@ class JSONEvents:
             self._seen, self._head = True, b""
             if self.done:
                 break
-            value = loads(event.data)
-            if not isinstance(value, dict):
-                if event.event == "error":
-                    raise self.error({"error": {"message": event.data}})
-                raise misbehaved(self.target, "an event of the stream is not a JSON object")
-            out.extend(self.take(value))
+            try:
+                out.extend(self.take(self._object_in(event)))
+            except ProviderError as error:
+                if not out:
+                    raise
+                self._error = error
+                break
         return out
+
+    def _object_in(self, event: Event) -> dict[str, Any]:
+        value = loads(event.data)
+        if isinstance(value, dict):
+            return value
+        if event.event == "error":
+            raise self.error({"error": {"message": event.data}})
+        raise misbehaved(self.target, "an event of the stream is not a JSON object")

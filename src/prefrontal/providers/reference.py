@@ -47,7 +47,7 @@ def _row(profile: Profile) -> tuple[str, ...]:
         _address(profile),
         _key(profile),
         f"`{profile.effort_dialect}`",
-        profile.structured_output,
+        ", ".join((profile.structured_output, *profile.structured_fallback)),
         profile.evidence,
     )
 

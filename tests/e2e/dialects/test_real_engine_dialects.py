@@ -10,7 +10,7 @@ import openai
 import pydantic
 import pytest
 
-from prefrontal.testing.gguf import build_rules
+from prefrontal.testing.gguf import build_random, build_rules
 
 RULES = {"refund": "The refund is on its way.", "parcel": "The parcel left today."}
 
@@ -27,6 +27,7 @@ def url(start_gateway: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
     home = tmp_path_factory.mktemp("engine")
     (home / "models").mkdir()
     build_rules(home / "models" / "rules.gguf", RULES)
+    build_random(home / "models" / "noise.gguf")
     found: str = start_gateway(home).url
     return found
 
@@ -89,3 +90,28 @@ def test_streams_and_schemas_through_messages(claude: anthropic.Anthropic) -> No
     assert parsed.k in ("x", "y")
     counted = claude.messages.count_tokens(model="rules", messages=turns)
     assert counted.input_tokens == final.usage.input_tokens + (final.usage.cache_read_input_tokens or 0)
+
+
+def test_random_weights_hold_to_a_schema_and_the_verdict_says_so(gpt: openai.OpenAI, url: str) -> None:
+    """The engine's grammar binds a model that babbles, whole and streamed; each answer was validated here, none repaired."""
+    turns: Any = [{"role": "user", "content": "Give me JSON"}]
+    found = gpt.chat.completions.parse(model="noise", messages=turns, response_format=Choice, max_tokens=80, temperature=1.0)
+    assert found.choices[0].message.parsed is not None
+    verdict = found.x_prefrontal["validation"]  # type: ignore[attr-defined]
+    assert (verdict["passed"], verdict["repairs"], verdict["method"]) == (True, 0, "field")
+    form: Any = {"type": "json_schema", "json_schema": {"name": "c", "schema": Choice.model_json_schema()}}
+    options: dict[str, Any] = {"messages": turns, "response_format": form, "max_tokens": 80}
+    chunks = list(gpt.chat.completions.create(model="noise", stream=True, **options))
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    assert Choice.model_validate_json(text).k in ("x", "y")
+    assert chunks[-1].x_prefrontal["validation"]["passed"] is True  # type: ignore[union-attr]
+    assert gpt.models.retrieve("noise").structured_output["method"] == "field"  # type: ignore[attr-defined]
+
+
+def test_a_real_answer_that_is_cut_is_an_error_and_not_half_an_object(gpt: openai.OpenAI) -> None:
+    """Two tokens hold no object: the caller is told to raise the cap."""
+    turns: Any = [{"role": "user", "content": "Give me JSON"}]
+    with pytest.raises(openai.InternalServerError) as cut:
+        gpt.chat.completions.parse(model="noise", messages=turns, response_format=Choice, max_tokens=2)
+    assert cut.value.code == "structured_output_invalid"
+    assert "Raise the output cap." in cut.value.message

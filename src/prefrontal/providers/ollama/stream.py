@@ -6,7 +6,7 @@ from typing import Any
 
 from prefrontal.chat.blocks import Reasoning, Text, ToolCall
 from prefrontal.chat.response import Chunk, ToolCallDelta
-from prefrontal.errors import ProviderCut
+from prefrontal.errors import ProviderCut, ProviderError
 from prefrontal.providers.base import Target
 from prefrontal.providers.common import loads, misbehaved, upstream_error
 from prefrontal.providers.ollama.messages import exact_arguments
@@ -21,11 +21,14 @@ class OllamaStream:
         self._target = target
         self._buffer = bytearray()
         self._calls = 0
+        self._error: ProviderError | None = None
         self._begun = False
         self._done = False
 
     def feed(self, data: bytes) -> list[Chunk]:
         """Return the chunks of the lines `data` completes. Raises ProviderError."""
+        if self._error is not None:
+            raise self._error
         self._buffer += data
         cut = self._buffer.rfind(b"\n")
         out: list[Chunk] = []
@@ -33,13 +36,21 @@ class OllamaStream:
             whole = bytes(self._buffer[:cut])
             del self._buffer[: cut + 1]
             for line in whole.split(b"\n"):
-                out += self._line(line)
+                try:
+                    out += self._line(line)
+                except ProviderError as error:
+                    if not out:
+                        raise
+                    self._error = error  # what came before it in the same bytes goes first
+                    return out
         if len(self._buffer) > MAX_LINE_BYTES:
             raise misbehaved(self._target, f"a line of the stream is longer than {MAX_LINE_BYTES} bytes")
         return out
 
     def finish(self) -> list[Chunk]:
         """Return what is left. Raises ProviderCut when the last object did not come."""
+        if self._error is not None:
+            raise self._error
         line = bytes(self._buffer)
         self._buffer.clear()
         cut_off = line.lstrip().startswith(b"{") and loads(line) is None
