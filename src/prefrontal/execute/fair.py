@@ -22,26 +22,26 @@ class Turn:
 
 
 class FairQueue:
-    """Owned by one event loop. The bound on its length is the caller's to keep."""
+    """Owned by one event loop. The bound on its length is the caller's to keep. turns: who waits, the longest first."""
 
     def __init__(self) -> None:
         self._lanes: dict[Priority, OrderedDict[str, deque[Turn]]] = {level: OrderedDict() for level in PRIORITIES}
-        self._all: dict[Turn, None] = {}
+        self.turns: dict[Turn, None] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.turns)
 
     def __contains__(self, turn: Turn) -> bool:
-        return turn in self._all
+        return turn in self.turns
 
     @property
     def oldest(self) -> Turn | None:
         """Who has waited longest."""
-        return next(iter(self._all), None)
+        return next(iter(self.turns), None)
 
     def add(self, turn: Turn) -> None:
         """Let somebody wait."""
-        self._all[turn] = None
+        self.turns[turn] = None
         self._lanes[turn.priority].setdefault(turn.who, deque()).append(turn)
 
     def pop(self) -> Turn | None:
@@ -53,15 +53,15 @@ class FairQueue:
                 turn = lane.popleft()
                 if lane:
                     lanes[who] = lane
-                del self._all[turn]
+                del self.turns[turn]
                 return turn
         return None
 
     def remove(self, turn: Turn) -> None:
         """Take out somebody who leaves; who is not in the queue is left alone."""
-        if turn not in self._all:
+        if turn not in self.turns:
             return
-        del self._all[turn]
+        del self.turns[turn]
         lanes = self._lanes[turn.priority]
         lanes[turn.who].remove(turn)
         if not lanes[turn.who]:

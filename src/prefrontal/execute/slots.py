@@ -66,7 +66,7 @@ class Slots:
 
     def try_take(self) -> bool:
         """Take a slot at once when one is free and nobody waits."""
-        if self.held < self.limit and not len(self._waiting):
+        if self.held < self.limit and not self._waiting.turns:
             self.held += 1
             return True
         return False
@@ -108,7 +108,7 @@ class Slots:
         if self.held < 1:
             raise InvariantBroken(f"A slot of '{self.name}' was given back twice.")
         self.held -= 1
-        if len(self._waiting):
+        if self._waiting.turns:
             self._wake()
 
     def refused_after_waiting(self, priority: Priority, retry_after_s: float) -> PrefrontalError:

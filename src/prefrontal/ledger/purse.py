@@ -59,6 +59,8 @@ class Purse:
     def standing(self, model: str | None) -> tuple[RateStanding, ...]:
         """Return how much of the tightest limits is left, those of `model` included; only limits where counters are shared."""
         treasury = self._treasury
+        if not self._rules.rates:
+            return ()
         own = treasury.meters if treasury.board is treasury.meters else None
         return standings(
             (

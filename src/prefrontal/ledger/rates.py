@@ -30,13 +30,18 @@ class Sliding:
 
     def total(self, now: float) -> int:
         """Return the sum at monotonic time `now`."""
-        if self._slots:
+        slots = self._slots
+        if slots:
             oldest = int(now / self._slot_s) - SLOTS
-            for slot in list(self._slots):
-                if slot >= oldest:
-                    break
-                self._total -= self._slots.pop(slot)
+            while slots and (slot := next(iter(slots))) < oldest:
+                self._total -= slots.pop(slot)
         return self._total
+
+    def empty_in_s(self, now: float) -> float:
+        """Return seconds until nothing is counted any more if nothing else happens."""
+        if not self._slots:
+            return 0.0
+        return max(0.0, (next(reversed(self._slots)) + SLOTS + 1) * self._slot_s - now)
 
     def add(self, now: float, amount: int) -> int:
         """Count `amount` now; return the slot it lies in, for `amend`."""

@@ -27,25 +27,24 @@ class RateStanding(msgspec.Struct, frozen=True, kw_only=True):
 
 def standings(rates: Iterable[tuple[Rate, Meter | None]], now: float) -> tuple[RateStanding, ...]:
     """Return the tightest limit of requests and of tokens: the one of which the least share is left at monotonic time `now`."""
-    found: dict[str, tuple[float, RateStanding]] = {}
+    requests: RateStanding | None = None
+    tokens: RateStanding | None = None
     for rate, meter in rates:
-        kinds: tuple[tuple[Dimension, int | None, Sliding | None], ...] = (
-            ("requests", rate.requests, None if meter is None else meter.requests),
-            ("tokens", rate.tokens, None if meter is None else meter.tokens),
-        )
-        for dimension, limit, sliding in kinds:
-            if limit is None:
-                continue
-            one = _standing(dimension, limit, sliding, now)
-            share = limit if one.remaining is None else one.remaining / limit
-            if dimension not in found or share < found[dimension][0]:
-                found[dimension] = (share, one)
-    return tuple([one for _, one in found.values()])
+        if rate.requests is not None:
+            one = _standing("requests", rate.requests, None if meter is None else meter.requests, now)
+            requests = one if requests is None or _share(one) < _share(requests) else requests
+        if rate.tokens is not None:
+            one = _standing("tokens", rate.tokens, None if meter is None else meter.tokens, now)
+            tokens = one if tokens is None or _share(one) < _share(tokens) else tokens
+    return tuple([one for one in (requests, tokens) if one is not None])
+
+
+def _share(one: RateStanding) -> float:
+    return one.limit if one.remaining is None else one.remaining / one.limit
 
 
 def _standing(dimension: Dimension, limit: int, sliding: Sliding | None, now: float) -> RateStanding:
     if sliding is None:
         return RateStanding(dimension=dimension, limit=limit)
-    used = sliding.total(now)
-    reset_s = sliding.wait_s(now, limit, limit) if used else 0.0
-    return RateStanding(dimension=dimension, limit=limit, remaining=max(0, limit - used), reset_s=reset_s or 0.0)
+    remaining = max(0, limit - sliding.total(now))
+    return RateStanding(dimension=dimension, limit=limit, remaining=remaining, reset_s=sliding.empty_in_s(now))

@@ -5,23 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from prefrontal.ledger.standing import RateStanding
+from prefrontal.ledger.standing import Dimension, RateStanding
 from prefrontal.serve.types import Headers
 from prefrontal.serve.wording import ANTHROPIC_ROUTES
+
+WHAT = ("limit", "remaining", "reset")
+Names = tuple[bytes, bytes, bytes]
+
+
+def _names(form: str, dimension: str) -> Names:
+    limit, remaining, reset = [form.format(what=what, dimension=dimension).encode() for what in WHAT]
+    return limit, remaining, reset
+
+
+DIMENSIONS: tuple[Dimension, ...] = ("requests", "tokens")
+NAMES: dict[str, Names] = {one: _names("x-ratelimit-{what}-{dimension}", one) for one in DIMENSIONS}
+ANTHROPIC_NAMES: dict[str, Names] = {one: _names("anthropic-ratelimit-{dimension}-{what}", one) for one in DIMENSIONS}
 
 
 def rate_headers(standing: Sequence[RateStanding], path: str, now_s: float) -> Headers:
     """Return the headers, in the names of the route's dialect; none without a limit. now_s: Unix time."""
     headers: Headers = []
     messages = path.startswith(ANTHROPIC_ROUTES)
+    names = ANTHROPIC_NAMES if messages else NAMES
     for one in standing:
-        told = [("limit", str(one.limit))]
+        limit, remaining, reset = names[one.dimension]
+        headers.append((limit, b"%d" % one.limit))
         if one.remaining is not None and one.reset_s is not None:
-            reset = _moment(now_s + one.reset_s) if messages else _duration(one.reset_s)
-            told += [("remaining", str(one.remaining)), ("reset", reset)]
-        for what, value in told:
-            name = f"anthropic-ratelimit-{one.dimension}-{what}" if messages else f"x-ratelimit-{what}-{one.dimension}"
-            headers.append((name.encode(), value.encode()))
+            back = _moment(now_s + one.reset_s) if messages else _duration(one.reset_s)
+            headers += ((remaining, b"%d" % one.remaining), (reset, back.encode()))
     return headers
 
 
