@@ -10,8 +10,6 @@ from msgspec import Meta
 from prefrontal.config.schema_numbers import Count, Positive, Share, Votes
 from prefrontal.contracts.decision import Kind, Technique
 
-Options = tuple[str, ...] | dict[str, str | None]
-
 
 class DecisionExample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One solved case that models are shown."""
@@ -27,12 +25,11 @@ class DecisionTypeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     kind: Annotated[Kind, Meta(description="choice: one of the options; score: a level; yes_no.")] = "choice"
     instructions: Annotated[str, Meta(min_length=1, description="The question, as models are asked it.")]
     options: Annotated[
-        Options,
-        Meta(
-            description="The options, or the levels from the lowest to the highest: a list, or names with descriptions. "
-            "Of `yes_no` left out, or descriptions of `yes` and `no`."
-        ),
+        tuple[str, ...], Meta(description="The options, or the levels from the lowest to the highest; of `yes_no` left out.")
     ] = ()
+    descriptions: Annotated[
+        dict[str, str], Meta(description="Option → what it means; of `yes_no` for `yes` and `no` (quote them in YAML).")
+    ] = {}
     rule: Annotated[
         str | None,
         Meta(

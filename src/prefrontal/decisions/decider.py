@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -20,10 +21,12 @@ from prefrontal.decisions.reading import Reading, answer_of
 from prefrontal.decisions.rung import Climber
 from prefrontal.decisions.wire.upstream import BATCH, Readings
 from prefrontal.decisions.work import LOW_MASS, NO_MODEL, REFUSED, TIMEOUT, Asked, Failure, Work
-from prefrontal.errors import ContextTooLong, NoModelAvailable, PrefrontalError, ProviderRejected
+from prefrontal.errors import ContextTooLong, NoModelAvailable, PrefrontalError, ProviderRejected, ProviderTimeout
 from prefrontal.execute.executor import Executor
 from prefrontal.execute.journal import Branch
 from prefrontal.providers.profile import Profile
+
+Known = TypeVar("Known", DecisionAnswer, Failure)
 
 
 class Decider:
@@ -98,11 +101,14 @@ class Decider:
             fall = after("native", error)
             if fall.remember:
                 self.capabilities.note(card, "native")
-            if fall.down:
-                return set()
+            spent = _cost(branch)
+            cost_usd = None if spent is None else spent / len(asked)
             for one in asked:
-                self._fail(work, one, Failure(code=error.code, error=error, model=card.id, attempts=len(branch.own)))
-            return {one.question.index for one in asked}
+                failure = Failure(
+                    code=_code(error), error=error, model=card.id, attempts=len(branch.own), cost_usd=cost_usd
+                )
+                self._fail(work, one, failure)
+            return set() if fall.down else {one.question.index for one in asked}
         finally:
             work.journal.waited_s += branch.waited_s
         readings: Readings = done.answer
@@ -146,7 +152,7 @@ class Decider:
                     if fall.remember:
                         self.capabilities.note(card, rung)
                     failure = Failure(
-                        code=error.code, error=error, model=card.id, attempts=len(branch.own), cost_usd=_cost(branch)
+                        code=_code(error), error=error, model=card.id, attempts=len(branch.own), cost_usd=_cost(branch)
                     )
                     if fall.down:
                         continue
@@ -176,16 +182,13 @@ class Decider:
             code = REFUSED if reading.refusal else LOW_MASS
             self._fail(work, one, Failure(code=code, reading=reading, model=card.id, attempts=attempts, cost_usd=cost_usd))
             return
-        work.outcomes[one.question.index] = answer_of(
+        answer = answer_of(
             one.question, reading, model=card.id, attempts=attempts, cost_usd=cost_usd, prompt_version=version
         )
+        work.outcomes[one.question.index] = _added(work, answer)
 
     def _fail(self, work: Work, one: Asked, failure: Failure) -> None:
-        before = work.outcomes.get(one.question.index)
-        if isinstance(before, Failure):
-            spent = None if before.cost_usd is None or failure.cost_usd is None else before.cost_usd + failure.cost_usd
-            failure = msgspec.structs.replace(failure, attempts=before.attempts + failure.attempts, cost_usd=spent)
-        work.outcomes[one.question.index] = failure
+        work.outcomes[one.question.index] = _added(work, failure, one.question.index)
 
     def settled(self, work: Work, one: Asked) -> DecisionAnswer:
         """Return the answer of a question, its rule's where no model gave one. Raises like `decide`."""
@@ -214,6 +217,20 @@ def _refuse(work: Work, one: Asked, failure: Failure) -> None:
         raise ContextTooLong(error.message, param="state", hint="No model that was asked can take this state.") from error
     if work.without_rule == "error" and one.type.fallback.rule is None and failure.reading is None:
         raise error or NoModelAvailable("No model answered this decision in time.", hint="Give its type a rule.")
+
+
+def _added(work: Work, outcome: Known, index: int | None = None) -> Known:
+    """Return the outcome with what earlier ways of asking cost."""
+    before = work.outcomes.get(outcome.index if isinstance(outcome, DecisionAnswer) else index or 0)
+    if not isinstance(before, Failure):
+        return outcome
+    spent = None if before.cost_usd is None or outcome.cost_usd is None else before.cost_usd + outcome.cost_usd
+    return msgspec.structs.replace(outcome, attempts=before.attempts + outcome.attempts, cost_usd=spent)
+
+
+def _code(error: PrefrontalError) -> str:
+    """Return the reason for a rule's answer: time that ran out is one reason, wherever it did."""
+    return TIMEOUT if isinstance(error, ProviderTimeout) else error.code
 
 
 def _ability(card: ModelCard, profile: Profile) -> Ability:

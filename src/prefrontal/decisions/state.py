@@ -35,7 +35,8 @@ def state_json(request: DecisionRequest) -> Any:
     if request.state_kind == "messages" and request.dialect == "openai":
         turns = []
         for item in request.state:
-            role, _, content = text_of_item(item).partition(": ")
-            turns.append({"role": role, "content": content})
+            said, kind = text_of_item(item), item.get("type", "message")
+            role = item["role"] if kind == "message" else "tool" if kind.endswith("_output") else "assistant"
+            turns.append({"role": role, "content": said.removeprefix(f"{role}: ").removeprefix("assistant ")})
         return turns
     return request.state

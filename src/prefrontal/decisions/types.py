@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
-from prefrontal.contracts.decision import YES_NO, Example, Kind, Option, Question, Technique
+from prefrontal.contracts.decision import Example, Kind, Option, Question, Technique
 from prefrontal.decisions.prepared import Prepared
 from prefrontal.decisions.rules import Fallback, RuleFunction, cel_rule, function_rule
 from prefrontal.decisions.wire.common import check_options
@@ -171,15 +171,16 @@ def _from_entry(name: str, entry: DecisionTypeEntry, settings: Decisions) -> Dec
 
 
 def _options(kind: Kind, entry: DecisionTypeEntry) -> tuple[Option, ...]:
-    given = entry.options
-    described = given if isinstance(given, dict) else {}
+    described = entry.descriptions
+    known = ("yes", "no") if kind == "yes_no" else entry.options
+    unknown = [name for name in described if name not in known]
+    if unknown:
+        raise ConfigError(f"`{unknown[0]}` is none of the options", path="descriptions")
     if kind == "yes_no":
-        if (not isinstance(given, dict) and given) or set(described) - {"yes", "no"}:
-            raise ConfigError("a yes_no has no options but descriptions of `yes` and `no`", path="options")
-        if not described:
-            return YES_NO
+        if entry.options:
+            raise ConfigError("a yes_no has no options but yes and no", path="options")
         return (Option(value=True, description=described.get("yes")), Option(value=False, description=described.get("no")))
-    found = [Option(value=value, description=described.get(value)) for value in given]
+    found = [Option(value=value, description=described.get(value)) for value in entry.options]
     try:
         return check_options(found, kind, "options")
     except InvalidRequest as error:

@@ -71,6 +71,8 @@ class ScriptedDecisions:
 
     async def send(self, request: WireRequest, timeouts: Timeouts, *, tls: TlsOptions = SYSTEM_TRUST) -> WireResponse:
         """Answer one request; see `Transport.send`."""
+        if request.method != "POST":
+            return _failure(404, "a scripted engine has nothing to tell of itself")
         path = "/" + request.url.rpartition("/")[2]
         body = msgspec.json.decode(request.body) if request.body else {}
         self.bodies.append((path, body))
