@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prefrontal.chat.usage import Usage
-from prefrontal.clock import Clock
+from prefrontal.clock import Clock, SystemClock
 from prefrontal.contracts.money import Budget, Payer, Rate
 from prefrontal.errors import LimitExceeded, QuotaExceeded
 from prefrontal.ledger.board import RateBoard
@@ -22,6 +22,7 @@ from prefrontal.ledger.sqlite_vault import SqliteVault
 from prefrontal.ledger.treasury import Treasury
 from prefrontal.ledger.vault import MemoryVault, SharedVault
 from prefrontal.testing.clock import FakeClock
+from prefrontal.testing.ledger_contract import make_record
 from prefrontal.testing.vault_contract import START_S, LeaseContract, RateBoardContract, SharedVaultContract
 
 
@@ -220,3 +221,18 @@ class TestTreasury(OnOneFile):
         states = {state.budget: state for state in await one.standing([PAYER])}
         assert round(states["all"].spent_usd * 10**12) == paid <= 100
         assert states["all"].held_usd == 0.0
+
+
+class TestRecords(OnOneFile):
+    """Records of two processes."""
+
+    async def test_a_record_is_found_by_another_process_as_soon_as_it_is_asked_for(self) -> None:
+        """Put here and asked for there in the same moment: it is waited for, and what nobody has is not there."""
+        clock = SystemClock()
+        here, there = self.opened(clock), self.opened(clock)
+        here.take_turns()
+        there.take_turns()
+        record = make_record(1)
+        here.put(record)
+        assert await there.get(record.id) == record
+        assert await there.get("req_nothing") is None

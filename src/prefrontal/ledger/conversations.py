@@ -19,6 +19,7 @@ import msgspec
 from prefrontal.chat.request import Message
 from prefrontal.clock import Clock
 from prefrontal.errors import StoreError
+from prefrontal.ledger.sqlite import write_ahead
 
 T = TypeVar("T")
 
@@ -324,7 +325,7 @@ class SqliteConversations:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            write_ahead(db)
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only given up
             for statement in _SCHEMA:

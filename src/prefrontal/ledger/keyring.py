@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from prefrontal.clock import Clock
 from prefrontal.contracts.access import Grant
@@ -43,6 +44,7 @@ class KeyRing:
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._some = False
         self._looked_at: float | None = None
+        self.on_saved: Callable[[], Awaitable[None]] | None = None  # tells other workers of this gateway
 
     # -- for the gate --------------------------------------------------------------------------------------------------
 
@@ -104,6 +106,13 @@ class KeyRing:
         await self._vault.save_key(key, audit)
         self._some = True
         await self._remember(digest, key)
+        if self.on_saved is not None:
+            await self.on_saved()
+
+    def forget(self) -> None:
+        """Ask the vault anew from now on: another process has changed a key."""
+        self._known.clear()
+        self._looked_at = None
 
     async def keys(self) -> list[VirtualKey]:
         """Return every key, oldest first. Raises StoreError."""

@@ -24,7 +24,7 @@ from prefrontal.ledger.schema import migrate
 from prefrontal.ledger.sqlite_erase import erase_records, owned_by
 from prefrontal.ledger.store import LedgerStatus, RecordFilter, Subject
 from prefrontal.ledger.turns import Turns
-from prefrontal.ledger.writer import Done, Op, Writer
+from prefrontal.ledger.writer import GROUP_S, Done, Op, Writer
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
     """Open the database in WAL mode. `max_bytes` bounds the file, for tests of a full disk. Raises sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
     try:
-        _write_ahead(connection)
+        write_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         if max_bytes is not None:
             (page,) = connection.execute("PRAGMA page_size").fetchone()
@@ -63,7 +63,7 @@ def connect(path: str, *, max_bytes: int | None = None) -> sqlite3.Connection:
     return connection
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def write_ahead(connection: sqlite3.Connection) -> None:
     """Switch to WAL mode. Processes that do so with a new file at the same moment are told at once that it is locked."""
     for left in reversed(range(round(BUSY_S / NAP_S))):
         try:
@@ -173,6 +173,9 @@ class SqliteLedger:
             return self._whole(waiting.record, waiting.content)
         query = "SELECT body, content FROM bodies WHERE id = ?"
         row = await self.read(lambda db: db.execute(query, (record_id,)).fetchone())
+        if row is None and self._writer.turns is not None:  # another process may have it and be about to write it
+            await self._clock.sleep(2 * GROUP_S)
+            row = await self.read(lambda db: db.execute(query, (record_id,)).fetchone())
         if row is None:
             return None
         try:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def look(run: Run) -> None:
-    """Read what other processes have used of the budgets that steer the choice; before `affordable` and a plan. Raises StoreError."""
+    """Read what other processes have used of the budgets that steer the choice; before a plan. Raises StoreError."""
     if run.purse is not None and run.purse.degrades:
         await run.purse.look(run.world.registry.cards)
 

@@ -31,7 +31,7 @@ class Colleague:
         self.post = post
         self._pf = pf
         self._render = render
-        handlers: dict[str, Handler] = {"metrics": self._metrics, "reload": self._reload}
+        handlers: dict[str, Handler] = {"metrics": self._metrics, "reload": self._reload, "keys": self._keys}
         if post.index == OWNER:
             handlers |= lending(pf.engines)
         self._channel = Channel(post.path(post.index), handlers)
@@ -40,6 +40,7 @@ class Colleague:
     async def join(self) -> None:
         """Answer from now on. Raises OSError."""
         await self._channel.open()
+        self._pf.money.keys.on_saved = self._spread_keys
         self._tasks.append(asyncio.create_task(self._follow_spending(), name="spending of all workers"))
         if isinstance(self._pf.engines, BorrowedEngines):
             self._tasks.append(asyncio.create_task(self._pf.engines.look(), name="engines of the owner"))
@@ -85,6 +86,13 @@ class Colleague:
     async def _reload(self, _ask: Ask, _held: Held) -> object:
         await self.reload()
         return None
+
+    async def _keys(self, _ask: Ask, _held: Held) -> object:
+        self._pf.money.keys.forget()
+        return None
+
+    async def _spread_keys(self) -> None:
+        await self._everybody("keys")
 
     async def _follow_spending(self) -> None:
         """Take what other workers spent on models found by a key into this worker's meter, again and again until cancelled."""

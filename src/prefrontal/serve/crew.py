@@ -123,7 +123,12 @@ class Crew:
         with contextlib.suppress(OSError):  # it ended already
             process.stdin.write(msgspec.json.encode(orders) + b"\n")
             await process.stdin.drain()
-        return bool(await process.stdout.readline())
+        if await process.stdout.readline():
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(GRACE_S):
+                await process.wait()
+        return False
 
     async def _keep(self, hand: Hand) -> None:
         """Start a worker again whenever it dies."""
