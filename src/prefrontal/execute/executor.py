@@ -127,7 +127,7 @@ class Executor:
                     continue
                 errors.append(error)
                 if places is not None:
-                    moves_on = places.moves_on(attempt.card, error) and not self._is_over(call, 0.0)
+                    moves_on = places.moves_on(attempt.card, error, journal) and not self._is_over(call, 0.0)
                     attempt = Try(card=card, effort=call.effort)
                     if moves_on:
                         continue

@@ -21,6 +21,9 @@ from prefrontal.execute.runtime import Runtime
 from prefrontal.plan.hedging import Credit, hedge_after_s
 from prefrontal.plan.reserve import reserved
 
+PASSES = 8
+"""How often the loop runs before a cancelled attempt that is not settled by then is waited for (assumed: a chain of awaits)."""
+
 T = TypeVar("T")
 Ask = Callable[[Call, Try, Journal], Awaitable[T]]
 Second = Callable[[], ModelCard | None]
@@ -34,6 +37,7 @@ class Hedger:
         self._runtime = runtime
         self._clock = clock
         self._credit: dict[str, Credit] = {}
+        self._closing: set[asyncio.Future[None]] = set()
 
     async def ask(
         self, hedge: Hedge, ask: Ask[T], call: Call, attempt: Try, journal: Journal, second: Second, *, stream: bool
@@ -50,7 +54,7 @@ class Hedger:
         delay_s = hedge_after_s(hedge, times)
         if delay_s is None or not credit.enough:
             return await ask(call, attempt, journal), card
-        race: Race[T] = Race(journal, self._clock)
+        race: Race[T] = Race(journal, self._clock, self._closing)
         try:
             race.start(ask, call, attempt)
             if not await race.over_within(delay_s):
@@ -81,8 +85,10 @@ class Hedger:
 class Race(Generic[T]):
     """Attempts at the same time. `end` it whatever happens: then every attempt has ended and is settled."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, closing: set[asyncio.Future[None]]) -> None:
+        """`closing` holds what is still being closed after the race."""
         self._journal = journal
+        self._closing = closing
         self._clock = clock
         self._began = clock.monotonic()
         self._runners: dict[asyncio.Task[T], tuple[ModelCard, Branch]] = {}
@@ -130,16 +136,35 @@ class Race(Generic[T]):
         self._journal.waited_s += branch.waited_s + branch.started - self._began
 
     async def end(self) -> None:
-        """Cancel and settle every attempt that has not won."""
+        """Cancel every attempt that has not won, and return when it is settled.
+
+        An attempt is settled as soon as its cancellation reaches it. What it still has to close after that is closed beside the
+        answer of the winner, which does not wait for a slow goodbye.
+        """
         losers = [task for task in self._runners if task is not self._won]
         for task in losers:
             if self._won is not None:
                 for entry in self._runners[task][1].own:
                     entry.lost = True
             task.cancel()
-        for result in await asyncio.gather(*losers, return_exceptions=True):
-            if isinstance(result, LiveStream):  # it was there in the same moment
-                await result.aclose()
+        for _ in range(PASSES):
+            if all(task.done() for task in losers):
+                break
+            await self._clock.sleep(0)
+        for task in losers:
+            if any(entry.outcome == "open" for entry in self._runners[task][1].own):
+                await _left(task)
+            else:
+                closing = asyncio.ensure_future(_left(task))
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+
+async def _left(task: asyncio.Task[T]) -> None:
+    """Wait for the end of an attempt that lost; close its answer where it was there in the same moment."""
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and isinstance(result := task.result(), LiveStream):
+        await result.aclose()
 
 
 async def _marked(ask: Ask[T], call: Call, attempt: Try, branch: Branch, *, hedge: bool) -> T:

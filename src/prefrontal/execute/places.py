@@ -44,8 +44,11 @@ class Places:
             return None
         return deployment(self.card, place.name)
 
-    def moves_on(self, failed: ModelCard, error: PrefrontalError) -> bool:
-        """Note that `failed` has failed; return whether another deployment should be asked at once."""
+    def moves_on(self, failed: ModelCard, error: PrefrontalError, journal: Journal) -> bool:
+        """Note that `failed` has failed, and whoever was asked beside it; return whether another should be asked at once."""
+        for entry in journal.entries:
+            if entry.hedge and entry.error is not None and entry.card.id == self.card.id:
+                self._tried.add(entry.card.deployment or "")
         if failed.deployment is None or not other_place(error, failed.place):
             return False
         self._tried.add(failed.deployment)
