@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import hashlib
+import hmac
+import inspect
+
 import pytest
 
+import prefrontal.ledger.keyring as keyring_module
+import prefrontal.ledger.keys as keys_module
+import prefrontal.serve.access as access
 from prefrontal.clock import SystemClock
 from prefrontal.config.schema_service import Server
 from prefrontal.errors import NotAllowed, NotAuthenticated
@@ -133,3 +142,39 @@ async def test_where_no_key_is_needed_a_page_cannot_point_its_own_name_at_us() -
     assert (await enter(Gate(Server(trusted_hosts=("evil.example",)), ring()), strange)).trusted
     keyed = Gate(Server(api_keys=("sk-1",)), ring())
     assert (await enter(keyed, {**strange, **bearer("sk-1")})).key_id is not None
+
+
+async def test_keys_are_compared_in_constant_time_with_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only digests are compared, only by the comparison made for it, and as many whichever key matches: time tells nothing."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return one == other
+
+    monkeypatch.setattr(hmac, "compare_digest", compare)
+    gate = Gate(Server(api_keys=("first", "second", "third"), admin_keys=("boss",)), ring())
+    counts = {}
+    for shown in ("first", "third", "wrong"):
+        compared.clear()
+        with contextlib.suppress(NotAuthenticated):
+            await enter(gate, bearer(shown))
+        counts[shown] = len(compared)
+        assert all(len(one) == len(other) == hashlib.sha256().digest_size for one, other in compared)
+    assert set(counts.values()) == {4}
+    compared.clear()
+    assert virtual().is_secret(digest_of(SECRET))
+    assert not virtual().is_secret(digest_of(SECRET + "x"))
+    assert len(compared) == 2
+
+
+def test_nothing_else_compares_keys() -> None:
+    """No module that sees the secret of a caller compares it with an equals sign."""
+    seen = {"secret", "shown", "digest", "api_key", "password"}
+    wrong = []
+    for module in (access, keys_module, keyring_module):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            if isinstance(node, ast.Compare) and any(isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for op in node.ops):
+                names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+                wrong += [f"{module.__name__}:{node.lineno}"] if names & seen else []
+    assert wrong == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -111,6 +111,11 @@ def passwords_in(url: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*written, *[unquote(password) for password in written]]))
 
 
+def header_secrets(headers: Mapping[str, str]) -> list[str]:
+    """Return the values of headers that are not known to be public."""
+    return [value for name, value in headers.items() if name.lower() not in _PUBLIC_HEADERS]
+
+
 def secrets_of(config: Config) -> tuple[str, ...]:
     """Return every secret written in `config`: our keys, the providers', headers, and fields named like a secret.
 
@@ -122,7 +127,7 @@ def secrets_of(config: Config) -> tuple[str, ...]:
         places: tuple[ModelEntry | DeploymentEntry, ...] = (entry, *entry.deployments)
         for one in places:
             found += [one.key or "", *one.keys]
-            found += [value for name, value in one.headers.items() if name.lower() not in _PUBLIC_HEADERS]
+            found += header_secrets(one.headers)
     found += [*config.telemetry.headers.values(), config.records.user_key or ""]
     found += [*passwords_in(config.store.url), *passwords_in(config.redis.url)]
     return tuple(dict.fromkeys(secret for secret in found if secret))

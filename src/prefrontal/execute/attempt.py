@@ -41,6 +41,7 @@ from prefrontal.execute.opening import (
 )
 from prefrontal.execute.relief import Relief, Try
 from prefrontal.execute.runtime import Runtime
+from prefrontal.execute.scrub import scrub
 from prefrontal.execute.shapes import Shapes
 from prefrontal.execute.ticket import Desk, Ticket
 from prefrontal.execute.transport.base import Timeouts, Transport, WireStream
@@ -355,6 +356,7 @@ def _named(error: PrefrontalError, card: ModelCard) -> PrefrontalError:
     """Write the model's name into an error that does not know it yet; an engine of ours is told by it, not by its address."""
     if card.base_url is None and isinstance(error, ProviderCut | ProviderUnreachable) and "reason" in error.details:
         error.message, error.hint = f"The engine of '{card.id}' ended unexpectedly.", None
+    scrub(error, card)
     if getattr(error, "model", "") is None:
         error.model = card.id  # type: ignore[attr-defined]  # only ProviderError has it, and getattr found it
         error.provider = card.provider or card.profile  # type: ignore[attr-defined]  # same
