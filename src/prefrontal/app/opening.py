@@ -17,7 +17,7 @@ from prefrontal.app.library import Prefrontal
 from prefrontal.app.replicas import open_replicas
 from prefrontal.clock import Chance, Clock, SystemClock
 from prefrontal.config.home import candidates
-from prefrontal.config.watch import fingerprint, watch
+from prefrontal.config.watch import Print, fingerprint, watch
 from prefrontal.execute.transport import Transport
 from prefrontal.ledger.store import Ledger
 
@@ -48,13 +48,12 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         ConfigError: the configuration cannot be used; every problem of the file is in the message.
         StoreError: the database cannot be opened.
     """
-    environment = dict(os.environ if env is None else env)
-    builder = Builder(env=environment, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
+    own = dict(os.environ if env is None else env)
+    builder = Builder(env=own, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
     files = candidates(builder.env, flag=config, cwd=cwd) if config is None or isinstance(config, str | Path) else []
     seen = fingerprint(files)  # before they are read: a save while everything is built is not missed
     loaded = builder.load(config, flags)
-    tasks: list[asyncio.Task[None]] = []
-    stop = asyncio.Event()
+    stop, tasks = asyncio.Event(), list[asyncio.Task[None]]()
     try:
         builder.lent_engines = lent_engines
         pf = await builder.build(loaded, partial(builder.load, config, flags), transport=transport, ledger=ledger)
@@ -62,8 +61,7 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
         builder.closers.append(pf.conversations.aclose)
         await open_replicas(pf, loaded.config, builder)
         if reload and files:
-            coroutine = watch(files, pf.holder.reload_now, clock=builder.clock, stop=stop, since=seen)
-            tasks.append(asyncio.create_task(coroutine, name="config watch"))
+            tasks.append(_watch(pf, files, seen, stop))
         tasks.append(asyncio.create_task(asyncio.to_thread(pf.machine.parts.reflexes.warm), name="warm reflexes"))
         await pf.discovery.start()
         if wait_for_models and not pf.registry.enabled:
@@ -75,6 +73,12 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await _close_all(builder.closers)
+
+
+def _watch(pf: Prefrontal, files: Sequence[Path], seen: Print, stop: asyncio.Event) -> asyncio.Task[None]:
+    """Begin to read the configuration again when its files are no longer as they were `seen`."""
+    watching = watch(files, pf.holder.reload_now, clock=pf.clock, stop=stop, since=seen)
+    return asyncio.create_task(watching, name="config watch")
 
 
 async def _close_all(closers: Sequence[Closer]) -> None:
