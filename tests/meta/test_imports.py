@@ -60,6 +60,18 @@ def test_the_command_loads_no_server_for_its_help() -> None:
     assert sorted({"aiohttp", "uvicorn", "starlette", "numpy", "pint", "xllamacpp", "rich", "yaml"} & set(loaded)) == []
 
 
+def test_a_gateway_on_sqlite_loads_nothing_of_postgres(tmp_path: Path) -> None:
+    """Everything is open, and neither the driver nor what migrates was imported."""
+    code = f"""
+import asyncio, json, sys, prefrontal
+async def main():
+    async with prefrontal.open({{"discovery": {{"enabled": False}}}}, env={{"PREFRONTAL_HOME": {str(tmp_path)!r}}}):
+        print(json.dumps(sorted(sys.modules)))
+asyncio.run(main())
+"""
+    assert sorted({"asyncpg", "sqlalchemy", "alembic", "redis"} & set(json.loads(python(code)))) == []
+
+
 def test_importing_every_module_reaches_nobody() -> None:
     """No module of the package opens a socket or asks for a name while it is imported."""
     code = """
