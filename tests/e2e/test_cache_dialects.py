@@ -1,4 +1,4 @@
-"""The response cache over real HTTP: three dialects through the official libraries, admins, the command line, clients that leave."""
+"""The response cache over HTTP: three dialects through their official libraries, admins, the command line, leaving clients."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ async def served(tmp_path_factory: pytest.TempPathFactory, start_gateway: Callab
 async def chat(served: Served, model: str, stream: bool, tools: bool) -> tuple[Any, Any, Any]:
     """Ask by chat completions; return what was said, the usage, and the headers."""
     create = served.openai.chat.completions.with_raw_response.create
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": f"chat {stream} {tools}"}], "max_tokens": 500}
+    question = [{"role": "user", "content": f"chat {stream} {tools}"}]
+    body: dict[str, Any] = {"model": model, "messages": question, "max_tokens": 500}
     if tools:
         body["tools"] = [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}]
     if not stream:
@@ -111,7 +112,8 @@ async def chat(served: Served, model: str, stream: bool, tools: bool) -> tuple[A
 async def messages(served: Served, model: str, stream: bool, tools: bool) -> tuple[Any, Any, Any]:
     """Ask by Messages."""
     client = served.anthropic
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": f"messages {stream} {tools}"}], "max_tokens": 500}
+    question = [{"role": "user", "content": f"messages {stream} {tools}"}]
+    body: dict[str, Any] = {"model": model, "messages": question, "max_tokens": 500}
     if tools:
         body["tools"] = [{"name": "weather", "input_schema": TOOL}]
     if not stream:
@@ -144,7 +146,9 @@ async def responses(served: Served, model: str, stream: bool, tools: bool) -> tu
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("model", ["m", "claude"])
 @pytest.mark.parametrize("ask", [chat, messages, responses])
-async def test_a_hit_is_the_answer_again_in_every_dialect(served: Served, ask: Any, model: str, stream: bool, tools: bool) -> None:
+async def test_a_hit_is_the_answer_again_in_every_dialect(
+    served: Served, ask: Any, model: str, stream: bool, tools: bool
+) -> None:
     """Whole and streamed, with thinking and with calls: the same words, the same end, the same usage, and no call."""
     before = served.calls
     first, usage, head = await ask(served, model, stream, tools)

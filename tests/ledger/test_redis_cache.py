@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import prefrontal
 from prefrontal.clock import SystemClock
 from prefrontal.execute.cache.shared import SharedAnswers
+from prefrontal.ledger.memory import MemoryLedger
 from prefrontal.ledger.redis_blobs import RedisBlobs
 from prefrontal.ledger.redis_link import RedisLink, RedisSettings
 from prefrontal.plan.cache_key import model_part, tenant_part
+from prefrontal.testing.upstream import MockUpstream
 
 
 async def test_gateways_find_what_another_kept_and_delete_by_tenant_and_model(redis_url: str) -> None:
@@ -39,3 +45,32 @@ async def test_gateways_find_what_another_kept_and_delete_by_tenant_and_model(re
     finally:
         for link in links:
             await link.aclose()
+
+
+async def test_what_one_gateway_kept_another_gives(redis_url: str, tmp_path: Path) -> None:
+    """Two whole gateways with one Redis: one call, a hit at the other, and deleting at one holds for both."""
+    async with MockUpstream() as up:
+        tree: dict[str, Any] = {
+            "models": {"m": {"profile": "openai-compatible", "endpoint": up.base_url, "key": "k"}},
+            "discovery": {"enabled": False},
+            "redis": {"url": redis_url, "prefix": "shared-cache-test", "timeout_s": 2.0},
+        }
+        env = {"PREFRONTAL_HOME": str(tmp_path)}
+        ask: dict[str, Any] = {"model": "m", "x_prefrontal": {"cache": "use"}}
+        async with (
+            prefrontal.open(tree, env=env, ledger=MemoryLedger()) as one,
+            prefrontal.open(tree, env=env, ledger=MemoryLedger()) as two,
+        ):
+            first, again = await one.chat("shared words", **ask), await two.chat("shared words", **ask)
+            assert first.record.cache is not None
+            assert again.record.cache is not None
+            assert (first.record.cache.status, again.record.cache.status) == ("stored", "hit")
+            assert again.text == first.text
+            cache = two.machine.parts.cache
+            assert cache is not None
+            assert (await cache.state()).store == "redis"
+            assert await cache.clear(model="m") == 1
+            after = await one.chat("shared words", **ask)
+            assert after.record.cache is not None
+            assert after.record.cache.status == "stored"
+            assert len([request for request in up.requests if request.path.endswith("completions")]) == 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+import prefrontal
 from prefrontal.app.compose import compose
 from prefrontal.app.library import Prefrontal
 from prefrontal.chat.blocks import Reasoning, ToolCall
@@ -283,3 +285,29 @@ async def test_a_new_price_keeps_the_answers_and_a_new_place_does_not(house: Any
         assert new.machine.parts.cache is not None
         new.machine.parts.cache.move_to(cache._store)
         assert (await ask(new, **USE)).record.cache.status == status
+
+
+async def test_settings_of_the_cache_follow_the_file(house: Any, tmp_path: Path) -> None:
+    """Switched off and on again while it runs: what was kept is still there, and no request has to wait for a restart."""
+    file = tmp_path / "prefrontal.yaml"
+
+    def write(**cache: Any) -> None:
+        tree = {"models": {"m": house.model()}, "discovery": {"enabled": False}, "cache": cache}
+        file.write_text(msgspec.json.encode(tree).decode())
+
+    write(max_bytes=100_000)
+    async with prefrontal.open(file, env={"PREFRONTAL_HOME": str(tmp_path)}, ledger=house.ledger) as pf:
+        await ask(pf, **USE)
+        write(mode="off")
+        await pf.holder.reload_now()
+        assert (await ask(pf, **USE)).record.cache.reason == "it is switched off"
+        write(max_bytes=1024)
+        await pf.holder.reload_now()
+        assert (await ask(pf, **USE)).record.cache.status == "hit"
+        for number in range(10):
+            await ask(pf, f"{number} " + "word " * 50, **USE)
+        assert pf.machine.parts.cache is not None
+        state = await pf.machine.parts.cache.state()
+        assert state.bytes is not None
+        assert state.bytes <= state.max_bytes == 1024
+        assert state.evicted > 0
