@@ -65,8 +65,13 @@ class Tripping:
         return trip
 
 
+async def _streamed(pf: Prefrontal) -> None:
+    async for _ in pf.stream("hi", model="a"):
+        pass
+
+
 @pytest.mark.parametrize("where", ["render_chat", "parse_chat", "parse_error", "stream_parser"])
-async def test_a_plug_in_that_trips_is_that_models_failure(where: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_plug_in_that_trips_is_that_models_failure(where: str) -> None:
     """It is an error of the model, worded and without a stack trace for the caller, and another model may answer."""
     async with opened() as (pf, transport):
         attempter = pf.machine.parts.executor._attempter
@@ -75,10 +80,7 @@ async def test_a_plug_in_that_trips_is_that_models_failure(where: str, caplog: p
         if where == "parse_error":
             transport.fail(*[Fault(kind="status", status=500)] * 4)
         with pytest.raises(ProviderMisbehaved) as failed:
-            if where == "stream_parser":
-                _ = [piece async for piece in pf.stream("hi", model="a")]
-            else:
-                await pf.chat("hi", model="a")
+            await (_streamed(pf) if where == "stream_parser" else pf.chat("hi", model="a"))
         assert "KeyError" in failed.value.message
         assert "oops" not in failed.value.message
         assert pf.runtime.find("a").slots.held == 0  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""An answer that is held to a form, on its way through the machine: what is asked again, of whom, what it costs, and what is said."""
+"""An answer that is held to a form, on its way through the machine: what is asked again, of whom, and at what cost."""
 
 from __future__ import annotations
 

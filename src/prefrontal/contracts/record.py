@@ -25,7 +25,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One call to one upstream. Times are milliseconds from the request's arrival; `cost_usd` None is unknown.
 
     reason: why it was made, when not for the request itself (``repair``, ``escalation``). form_method: how the model was told the
-    form of its answer (see `providers.structured`). response_model: what the upstream calls the model that answered. chunks: pieces of a stream that carried something to see.
+    form of its answer (see `providers.structured`).
+    response_model: what the upstream calls the model that answered. chunks: pieces of a stream that carried something to see.
     deployment: which of the model's deployments (None: it has one). hedge: made beside a slow attempt before it; of the two, the
     one that was given up for the other has the outcome ``hedge_lost``.
     """

@@ -36,7 +36,8 @@ _ABOUT_FORM = re.compile(
 )
 _NOT_HERE = re.compile(
     r"not (currently )?(supported|available|allowed|permitted|recogni[sz]ed|implemented)|unsupported|unavailable|unknown"
-    r"|unexpected|unrecogni[sz]ed|does not (support|take|accept|allow)|doesn't support|extra (inputs|fields)|cannot find field|no such field"
+    r"|unexpected|unrecogni[sz]ed|does not (support|take|accept|allow)|doesn't support|extra (inputs|fields)"
+    r"|cannot find field|no such field"
     r"|only .{0,40}(supported|allowed)|must be .{0,20}(text|json_object)",
     re.IGNORECASE,
 )

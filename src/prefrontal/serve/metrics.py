@@ -103,10 +103,7 @@ class Metrics:
             self._shed.add((record.shed, record.priority))
         if record.admission_ms:
             self._admission.add((record.priority,), record.admission_ms / 1000.0)
-        if record.validation is not None:
-            self._forms.add((model, record.validation.method or "", outcome_of(record.validation)))
-        if record.assessment is not None:
-            self._observe_task(record, model, record.assessment.task_type)
+        self._observe_task(record, model)
 
     def _observe_cache(self, note: CacheNote, model: str) -> None:
         self._cache.add((note.status,))
@@ -121,9 +118,13 @@ class Metrics:
         if usage.output_tokens:
             self._tokens.add((model, "output"), usage.output_tokens)
 
-    def _observe_task(self, record: RequestRecord, model: str, task_type: str) -> None:
-        """Count for a model and a task type: so many, so long, so dear. Ten task types at most."""
-        labels = (model, task_type)
+    def _observe_task(self, record: RequestRecord, model: str) -> None:
+        """Count for a model and a task type: so many, so long, so dear, ten task types at most; and what a form came to."""
+        if record.validation is not None:
+            self._forms.add((model, record.validation.method or "", outcome_of(record.validation)))
+        if record.assessment is None:
+            return
+        labels = (model, record.assessment.task_type)
         self._task_requests.add((*labels, record.status))
         if record.status == "ok":
             self._task_duration.add(labels, record.duration_ms / 1000.0)

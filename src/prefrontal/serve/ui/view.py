@@ -155,6 +155,8 @@ def _decision(record: RequestRecord) -> Facts:
 def _attempt(number: int, attempt: Attempt) -> dict[str, Any]:
     fields = attempt.effort_fields or {}
     known: list[tuple[str, str | None]] = [
+        ("Made for", attempt.reason),
+        ("Form told by", attempt.form_method),
         ("Provider", attempt.provider),
         ("Answered as", attempt.response_model),
         ("Finish", attempt.finish_reason),
