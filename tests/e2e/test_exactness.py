@@ -9,6 +9,7 @@ import resource
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import aiohttp
 import msgspec
 import pytest
 
+from prefrontal.testing.postgres_server import PostgresServer
 from prefrontal.testing.truth import Truth, TruthUpstream
 
 STREAMS = 2000
@@ -39,6 +41,9 @@ LEAVE = 0.2
 WHOLE = 0.12
 TIGHT = 0.1
 TIGHT_USD = 0.02
+REPLICAS = 3
+SHARED_STREAMS = 600
+CAP = 40
 ADMIN = {"authorization": "Bearer admin-of-the-tests"}
 
 
@@ -56,7 +61,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     def body(self) -> dict[str, Any]:
         asked = json.dumps({"n": self.n, "tokens": self.tokens, "fate": self.fate, "after": self.after})
         messages = [{"role": "user", "content": f"{asked}\n{TEXT}"}]
-        return {"model": "m", "stream": self.stream, "max_tokens": 40, "messages": messages, "metadata": {"n": str(self.n)}}
+        return {"model": "m", "stream": self.stream, "max_tokens": CAP, "messages": messages, "metadata": {"n": str(self.n)}}
 
 
 def wishes(count: int, chance: random.Random) -> list[Wish]:
@@ -131,19 +136,25 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     pico: int
 
 
+def whole(rows: list[tuple[Any, ...]], bodies: dict[str, Any]) -> list[Charge]:
+    """Return rows of charges with the upstream's name for their attempt, where a record tells it."""
+    found = []
+    for name, source, outcome, inputs, outputs, pico in rows:
+        record, _, number = name.partition("/")
+        attempt = bodies.get(record, {}).get("attempts", [])[int(number) :][:1]
+        upstream = attempt[0].get("upstream_request_id") if attempt else None
+        found.append(
+            Charge(upstream=upstream, source=source, outcome=outcome, input_tokens=inputs, output_tokens=outputs, pico=pico)
+        )
+    return found
+
+
 def charges(path: Path) -> tuple[list[Charge], int]:
     """Return the settled charges, and how many are still held."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
         bodies = {name: json.loads(body) for name, body in db.execute("SELECT id, body FROM bodies")}
         query = "SELECT id, source, outcome, input_tokens, output_tokens, cost_pico FROM charges WHERE held = 0"
-        found = []
-        for name, source, outcome, inputs, outputs, pico in db.execute(query):
-            record, _, number = name.partition("/")
-            attempt = bodies.get(record, {}).get("attempts", [])[int(number) :][:1]
-            upstream = attempt[0].get("upstream_request_id") if attempt else None
-            found.append(
-                Charge(upstream=upstream, source=source, outcome=outcome, input_tokens=inputs, output_tokens=outputs, pico=pico)
-            )
+        found = whole(db.execute(query).fetchall(), bodies)
         (held,) = db.execute("SELECT count(*) FROM charges WHERE held = 1").fetchone()
     return found, held
 
@@ -170,8 +181,8 @@ async def admin(http: aiohttp.ClientSession, path: str) -> Any:
 
 
 async def until_settled(path: Path, count: int) -> list[Charge]:
-    """Return the charges once nothing is held and there are so many; twenty seconds at most."""
-    async with asyncio.timeout(20.0):
+    """Return the charges once nothing is held and there are so many; a minute at most."""
+    async with asyncio.timeout(60.0):
         while True:
             found, held = await asyncio.to_thread(charges, path)
             if not held and len(found) >= count and all(charge.upstream for charge in found):
@@ -188,12 +199,9 @@ async def test_the_ledger_agrees_with_the_upstream(tmp_path: Path, start_gateway
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 6 * STREAMS)), hard))
     async with TruthUpstream(pace_s=PACE_S) as up:
         gateway = start_gateway(tmp_path / "home", settings(up))
-        patience = aiohttp.ClientTimeout(total=60.0)
+        patience = aiohttp.ClientTimeout(total=120.0)
         async with aiohttp.ClientSession(gateway.url, connector=aiohttp.TCPConnector(limit=0), timeout=patience) as http:
-            secrets = {}
-            for name in ("wide", "tight"):
-                async with http.post("/v1/admin/keys", json={"name": name, "team": name}, headers=ADMIN) as made:
-                    secrets[name] = (await made.json())["key"]
+            secrets = {name: await made_key(http, name) for name in ("wide", "tight")}
             asked = wishes(STREAMS, random.Random(11))
             came = await asyncio.gather(*[ask(http, wish, secrets[wish.key]) for wish in asked])
             owed = {truth.id: truth for truth in up.books if not truth.refused}
@@ -227,6 +235,100 @@ async def test_the_ledger_agrees_with_the_upstream(tmp_path: Path, start_gateway
     assert sum(line["cost_usd"] for line in spend) == pytest.approx(total / 1e12, abs=1e-9)
     tight = next(line for line in budgets if line["budget"] == "tight")
     assert tight["held_usd"] == 0.0
-    reservation = price(len(TEXT), 40) / 1e12
+    reservation = price(len(TEXT), CAP) / 1e12
     assert TIGHT_USD / 2 < tight["spent_usd"] <= TIGHT_USD + reservation
     assert Counter(came)["insufficient_quota"] > STREAMS * TIGHT / 4
+
+
+def postgres_charges(server: PostgresServer, database: str) -> tuple[list[Charge], int]:
+    """The same of a Postgres database."""
+    told = server.sql("SELECT json_agg(json_build_array(id, convert_from(body, 'UTF8'))) FROM bodies", database)
+    bodies = {name: json.loads(body) for name, body in json.loads(told or "null") or ()}
+    fields = "id, source, outcome, input_tokens, output_tokens, cost_pico"
+    told = server.sql(f"SELECT json_agg(json_build_array({fields})) FROM charges WHERE NOT held", database)
+    rows = [tuple(row) for row in json.loads(told or "null") or ()]
+    return whole(rows, bodies), int(server.sql("SELECT count(*) FROM charges WHERE held", database))
+
+
+async def test_replicas_agree_with_the_upstream_though_one_dies(
+    tmp_path: Path, start_gateway: Callable[..., Any], postgres_server: PostgresServer, postgres_url: str, redis_url: str
+) -> None:
+    """Three gateways on Postgres and Redis, one killed in the middle: what it held is settled at its reservation by another.
+
+    Every attempt is one charge, also the dead one's; all budgets hold over the three together.
+    """
+    database = postgres_url.rpartition("/")[2]
+    shared = {"store": {"url": postgres_url}, "redis": {"url": redis_url}}
+    async with TruthUpstream(pace_s=PACE_S) as up:
+        limits = {"rates": [{"scope": "team", "of": "wide", "window": "minute", "requests": 10_000, "concurrency": 5_000}]}
+        config = settings(up)
+        config = {**config, **shared, "limits": {**config["limits"], **limits}}
+        gateways = [start_gateway(tmp_path / f"replica-{number}", config) for number in range(REPLICAS)]
+        patience = aiohttp.ClientTimeout(total=120.0)
+        async with AsyncExitStack() as stack:
+            https = [
+                await stack.enter_async_context(
+                    aiohttp.ClientSession(gateway.url, connector=aiohttp.TCPConnector(limit=0), timeout=patience)
+                )
+                for gateway in gateways
+            ]
+            secrets = {name: await made_key(https[0], name) for name in ("wide", "tight")}
+            asked, share = wishes(SHARED_STREAMS, random.Random(12)), SHARED_STREAMS / REPLICAS
+            tasks = [asyncio.create_task(ask(https[wish.n % REPLICAS], wish, secrets[wish.key])) for wish in asked]
+            await until(lambda: sum(t.n % REPLICAS == 0 and t.produced > 3 for t in list(up.books)) > share / 3)
+            gateways[0].process.kill()
+            came = await asyncio.gather(*tasks)
+            died = [wish for wish, result in zip(asked, came, strict=True) if wish.n % REPLICAS == 0 and "Error" in result]
+            assert len(died) > share / 5
+            assert not [r for wish, r in zip(asked, came, strict=True) if wish.n % REPLICAS and "Error" in r]
+
+            # time passes: what the dead one held belongs to nobody any more, and whoever starts or looks next settles it
+            await until(lambda: postgres_charges(postgres_server, database)[1] <= len(died))
+            postgres_server.sql("UPDATE charges SET expires_s = 1 WHERE held", database)
+            start_gateway(tmp_path / "replica-new", config)
+            await until(lambda: postgres_charges(postgres_server, database)[1] == 0)
+            found, _ = await asyncio.to_thread(postgres_charges, postgres_server, database)
+            spend = await admin(https[1], "spend?by=team")
+            budgets = [await admin(http, "budgets") for http in https[1:]]
+
+    owed = {truth.id: truth for truth in up.books if not truth.refused}
+    named = [charge for charge in found if charge.upstream is not None]
+    assert len({charge.upstream for charge in named}) == len(named)
+    dead = {wish.n for wish in died}
+    missing = [truth for truth in owed.values() if truth.id not in {charge.upstream for charge in named}]
+    assert missing
+    assert {truth.n % REPLICAS for truth in missing} == {0}
+    nameless = [charge for charge in found if charge.upstream is None]
+    # the reservation is on disk before the call: no attempt without a row; a row without an attempt was on its way to one
+    refused = sum(truth.refused and truth.n in dead for truth in up.books)
+    assert len(missing) <= len(nameless) <= len(missing) + refused + len(dead) - len({t.n for t in missing} & dead)
+    reaped = [charge for charge in found if charge.outcome == "reaped"]
+    assert len(reaped) > share / 5
+    assert all(charge.output_tokens == CAP and charge.source == "estimated" for charge in reaped)
+
+    for charge in named:
+        told = owed[charge.upstream or ""].told
+        assert charge.pico == price(charge.input_tokens, charge.output_tokens)
+        assert charge.source == "estimated" or (charge.input_tokens, charge.output_tokens) == told
+    assert sum(line["cost_usd"] for line in spend) == pytest.approx(sum(c.pico for c in found) / 1e12, abs=1e-9)
+    for seen in budgets:  # both that are left say the same
+        tight = next(line for line in seen if line["budget"] == "tight")
+        assert tight["held_usd"] == 0.0
+        assert tight["spent_usd"] <= TIGHT_USD + price(len(TEXT), CAP) / 1e12
+        whole_usd = next(line["spent_usd"] for line in seen if line["budget"] == "all")
+        assert whole_usd == pytest.approx(sum(c.pico for c in found) / 1e12, abs=1e-9)
+    assert Counter(came)["insufficient_quota"] > SHARED_STREAMS * TIGHT / 4
+
+
+async def made_key(http: aiohttp.ClientSession, name: str) -> str:
+    async with http.post("/v1/admin/keys", json={"name": name, "team": name}, headers=ADMIN) as made:
+        return str((await made.json())["key"])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when it holds; a minute at most."""
+    async with asyncio.timeout(60.0):
+        while True:
+            if await asyncio.to_thread(condition):
+                return
+            await asyncio.sleep(0.1)
