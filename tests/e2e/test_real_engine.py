@@ -319,3 +319,33 @@ def test_killing_the_gateway_takes_the_engines_along(start_gateway: Start, files
     gateway.process.kill()
     _, alive = psutil.wait_procs(engines, timeout=10)
     assert not alive
+
+
+# -- several workers ----------------------------------------------------------------------------------------------------------
+
+
+def test_workers_share_the_engines_of_one(start_gateway: Start, files: Path, tmp_path: Path) -> None:
+    """Whichever worker is asked, one process answers for the model; killed with its owner, both come back."""
+    gateway = start_gateway(home_with(files, tmp_path, "rules.gguf"), {"server": {"workers": 2}})
+    with httpx.Client(base_url=gateway.url, timeout=30, limits=httpx.Limits(max_keepalive_connections=0)) as http:
+
+        def answered(count: int) -> set[str]:
+            body = {"model": "rules", "messages": [{"role": "user", "content": "Where is my parcel?"}]}
+            found = [http.post("/v1/chat/completions", json=body) for _ in range(count)]
+            assert {answer.status_code for answer in found} == {200}, [answer.text for answer in found]
+            assert {answer.json()["choices"][0]["message"]["content"] for answer in found} == {RULES["parcel"]}
+            return {answer.headers["x-prefrontal-instance"] for answer in found}
+
+        assert len(answered(12)) == 2
+        time.sleep(1.2)  # what a worker says of the engines may be a second old
+        engine = engine_of(gateway.url, "rules")
+        workers = [child for child in gateway.children() if "prefrontal.cli.worker" in child.cmdline()]
+        (owner,) = [worker for worker in workers if engine in worker.children(recursive=True)]
+        killed(owner)
+        engine.wait(5)  # it does not outlive its owner
+        for _ in range(100):
+            if "serves again" in gateway.errors():
+                break
+            time.sleep(0.1)
+        assert len(answered(12)) == 2
+    assert gateway.stop() == 0

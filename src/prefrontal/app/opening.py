@@ -12,7 +12,6 @@ from typing import Any
 
 from prefrontal.app.build import Builder, Closer, Source
 from prefrontal.app.conversations import open_conversations
-from prefrontal.app.engines import Lender
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.replicas import open_replicas
 from prefrontal.clock import Chance, Clock, SystemClock
@@ -35,27 +34,27 @@ async def open(  # noqa: A001 - `prefrontal.open` is the name the library is kno
     ledger: Ledger | None = None,
     reload: bool = False,
     wait_for_models: bool = True,
-    lent_engines: Lender | None = None,
+    builder: Builder | None = None,
 ) -> AsyncIterator[Prefrontal]:
     """Build everything and yield it; close it in order at the end.
 
     config: a file, a mapping or a `Config`; None looks where the command line looks (`prefrontal.config.home`).
     env: the environment (default: the process's). flags: dotted settings that win over all. reload: watch the file.
     wait_for_models: look at the local ports once before yielding (at most `discovery.timeout_s`); False looks in the background.
-    clock, chance, transport, ledger: seams for tests and simulations. lent_engines: makes the engines of another process usable.
+    clock, chance, transport, ledger: seams for tests and simulations. builder: one made before, used once; its
+    environment, clock and chance hold.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of the file is in the message.
         StoreError: the database cannot be opened.
     """
     own = dict(os.environ if env is None else env)
-    builder = Builder(env=own, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
+    builder = builder or Builder(env=own, cwd=cwd, clock=clock or SystemClock(), chance=chance or Chance())
     files = candidates(builder.env, flag=config, cwd=cwd) if config is None or isinstance(config, str | Path) else []
     seen = fingerprint(files)  # before they are read: a save while everything is built is not missed
     loaded = builder.load(config, flags)
     stop, tasks = asyncio.Event(), list[asyncio.Task[None]]()
     try:
-        builder.lent_engines = lent_engines
         pf = await builder.build(loaded, partial(builder.load, config, flags), transport=transport, ledger=ledger)
         pf.conversations = open_conversations(loaded.config, pf.ledger, builder)
         builder.closers.append(pf.conversations.aclose)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from prefrontal.app.build import Builder
     from prefrontal.app.crew.channel import Post
     from prefrontal.app.library import Prefrontal
     from prefrontal.config.schema import Config
@@ -127,12 +128,15 @@ def serve(place: Place, flags: dict[str, Any], screen: Screen) -> None:
     Raises:
         ConfigError, StoreError: before anything listens.
     """
-    config = builder(place).load(place.config, flags).config
+    tables = builder(place)
+    config = tables.load(place.config, flags).config
     logs = Logs(screen.err)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            several = config.server.workers > 1
-            runner.run(_lead(place, flags, config, screen, logs) if several else _serve(place, flags, screen, logs, None))
+            if config.server.workers > 1:
+                runner.run(_lead(place, flags, config, screen, logs))
+            else:
+                runner.run(_serve(place, flags, screen, logs, tables=tables))
     finally:
         logs.close()
 
@@ -142,7 +146,7 @@ def work(place: Place, orders: Orders, screen: Screen) -> None:
     logs = Logs(screen.err)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(place, orders.flags, screen, logs, orders.post))
+            runner.run(_serve(place, orders.flags, screen, logs, post=orders.post))
     finally:
         logs.close()
 
@@ -164,7 +168,9 @@ async def _lead(place: Place, flags: dict[str, Any], config: Config, screen: Scr
     await Crew(config.server, config=named, flags=flags, clock=SystemClock(), say=say).run()
 
 
-async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs, post: Post | None) -> None:
+async def _serve(
+    place: Place, flags: dict[str, Any], screen: Screen, logs: Logs, *, post: Post | None = None, tables: Builder | None = None
+) -> None:
     import prefrontal.serve.server as server
 
     said: list[str] = []
@@ -187,7 +193,7 @@ async def _serve(place: Place, flags: dict[str, Any], screen: Screen, logs: Logs
         tasks.append(asyncio.get_running_loop().create_task(_greet(pf, said[0], screen), name="greeting"))
 
     try:
-        await server.serve(place.config, env=place.env, flags=flags, say=say, greet=greet, post=post)
+        await server.serve(place.config, env=place.env, flags=flags, say=say, greet=greet, post=post, builder=tables)
     finally:
         lines.flush()
         for task in tasks:

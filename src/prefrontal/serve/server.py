@@ -7,6 +7,7 @@ import contextlib
 import errno
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -17,10 +18,11 @@ from typing import Any
 import uvicorn
 
 import prefrontal.app.opening as opening
+from prefrontal.app.build import Builder
 from prefrontal.app.crew.channel import OWNER, Post
 from prefrontal.app.crew.engines import borrowing
 from prefrontal.app.library import Prefrontal
-from prefrontal.clock import Clock
+from prefrontal.clock import Chance, Clock, SystemClock
 from prefrontal.config.schema_service import Server
 from prefrontal.contracts.reach import is_loopback
 from prefrontal.errors import ConfigError
@@ -101,16 +103,21 @@ async def serve(
     say: Say,
     greet: Callable[[Prefrontal, Say], None] | None = None,
     post: Post | None = None,
+    builder: Builder | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. `say` receives the ready line, the first line that is said.
 
-    post: this is one of several workers (`prefrontal.serve.crew`), which are also stopped by the end of standard input.
+    post: this is one of several workers (`prefrontal.serve.crew`), which are also stopped by the end of standard input. builder:
+    one that has read its tables already; its environment holds.
 
     Raises:
         ConfigError, StoreError: before anything listens.
     """
-    lent = None if post is None or post.index == OWNER else borrowing(post)
-    async with opening.open(config, env=env, flags=flags, reload=True, wait_for_models=False, lent_engines=lent) as pf:
+    if builder is None:
+        builder = Builder(env=dict(os.environ if env is None else env), cwd=None, clock=SystemClock(), chance=Chance())
+    if post is not None and post.index != OWNER:
+        builder.lent_engines = borrowing(post)
+    async with opening.open(config, flags=flags, reload=True, wait_for_models=False, builder=builder) as pf:
         server = pf.config.server
         check_bind(server)
         sock = bind(server.host, server.port) if post is None else socket.socket(fileno=post.fd)
