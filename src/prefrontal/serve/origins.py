@@ -13,7 +13,7 @@ from prefrontal.serve.types import Headers
 EXPOSED = (
     b"x-request-id, x-prefrontal-trace, x-prefrontal-model, x-prefrontal-answered-by, x-prefrontal-effort, "
     b"x-prefrontal-dropped, x-prefrontal-degraded, x-prefrontal-cost-usd, x-prefrontal-attempts, x-prefrontal-overhead-ms, "
-    b"retry-after"
+    b"x-prefrontal-cache, x-prefrontal-cache-id, retry-after"
 )
 
 
