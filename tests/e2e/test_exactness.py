@@ -44,6 +44,7 @@ TIGHT_USD = 0.02
 REPLICAS = 3
 SHARED_STREAMS = 600
 CAP = 40
+LATE_TOKENS = 3
 ADMIN = {"authorization": "Bearer admin-of-the-tests"}
 
 
@@ -168,7 +169,8 @@ def table(books: dict[str, Truth], found: list[Charge]) -> dict[str, tuple[int, 
     sums: dict[str, list[int]] = {}
     for charge in found:
         truth = books[charge.upstream or ""]
-        line = sums.setdefault(f"{truth.fate}, {'stream' if truth.stream else 'whole'}, {charge.source}", [0, 0, 0])
+        kind = "left" if truth.left else "stream" if truth.stream else "whole"
+        line = sums.setdefault(f"{truth.fate}, {kind}, {charge.source}", [0, 0, 0])
         line[0] += 1
         line[1] += charge.output_tokens
         line[2] += truth.produced
@@ -224,8 +226,10 @@ async def test_the_ledger_agrees_with_the_upstream(tmp_path: Path, start_gateway
     assert all(charge.pico > 0 and charge.pico == price(charge.input_tokens, charge.output_tokens) for charge in estimated)
     lines = table(owed, found)
     for name, (count, ours, theirs) in lines.items():
-        if "stream, estimated" in name and count >= 10 and not name.startswith("late"):
-            assert ours == pytest.approx(theirs, rel=0.10), (name, lines)
+        if "estimated" in name and "whole" not in name and count >= 10:
+            # an upstream writes on for as long as word of the client's leaving is on its way: on a busy machine, some tokens
+            late = LATE_TOKENS * count if "left" in name else 0
+            assert abs(ours - theirs) <= 0.10 * theirs + late, (name, lines)
     inputs = sum(charge.input_tokens for charge in estimated)
     assert inputs == pytest.approx(sum(owed[charge.upstream or ""].input_tokens for charge in estimated), rel=0.10)
 
