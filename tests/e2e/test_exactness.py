@@ -192,6 +192,7 @@ async def until_settled(path: Path, count: int) -> list[Charge]:
             await asyncio.sleep(0.25)
 
 
+@pytest.mark.time_limit(180)
 async def test_the_ledger_agrees_with_the_upstream(tmp_path: Path, start_gateway: Callable[..., Any]) -> None:
     """Every attempt that used something is one charge; reported ones are exact; the others are estimated near the truth, never 0.
 
@@ -254,6 +255,7 @@ def postgres_charges(server: PostgresServer, database: str) -> tuple[list[Charge
     return whole(rows, bodies), int(server.sql("SELECT count(*) FROM charges WHERE held", database))
 
 
+@pytest.mark.time_limit(180)
 async def test_replicas_agree_with_the_upstream_though_one_dies(
     tmp_path: Path, start_gateway: Callable[..., Any], postgres_server: PostgresServer, postgres_url: str, redis_url: str
 ) -> None:
