@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
 import sqlalchemy as sa
 from alembic.config import Config as AlembicConfig
@@ -27,6 +28,9 @@ LOCK = 7_226_411_893
 
 LOCK_S = 120
 """How long another process's migration is waited for (assumed: a large table is copied in it)."""
+
+CONNECT_S = 10.0
+"""How long a connection may take to open (assumed)."""
 
 BUSY_S = 10.0
 """How long another process that writes to the SQLite file is waited for (assumed)."""
@@ -48,7 +52,11 @@ async def move_postgres(url: str, to: int = HEAD, *, down: bool = False) -> Move
         StoreError: it is newer than this program, or `to` is older and `down` was not said; nothing was changed.
         OSError, sqlalchemy.exc.SQLAlchemyError: it cannot be reached or refuses.
     """
-    engine = create_async_engine(sa.make_url(url).set(drivername="postgresql+asyncpg"), poolclass=NullPool)
+
+    async def connect() -> Any:  # by the address as it is: SQLAlchemy reads `sslmode` and several hosts in its own way
+        return await asyncpg.connect(url, timeout=CONNECT_S)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_S}s'"))
