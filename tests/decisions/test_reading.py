@@ -39,6 +39,16 @@ def test_probabilities_after_a_grammar_are_exact_and_their_mass_unknown():
     assert reading == Reading(probabilities=(0.3, 0.7, 0.0), source="logprobs")
 
 
+def test_a_list_that_a_grammar_did_not_shape_is_read_as_one_without():
+    """Then other tokens are in it: the mass is known, and a code that is not listed is a bound."""
+    top = [{"token": "B", "prob": 0.6}, {"token": "The", "prob": 0.2}, {"token": "A", "prob": 0.1}]
+    reading = read_logprobs(PREPARED, {"content": [{"token": "B", "prob": 0.6, "top_probs": top}]})
+    assert reading is not None
+    assert reading.label_mass == pytest.approx(0.7)
+    assert reading.probabilities == pytest.approx((0.125, 0.75, 0.125))
+    assert reading.degraded == PART_LISTED
+
+
 def test_the_token_that_decides_is_found_behind_others():
     """Thinking before it and an end behind it do no harm."""
     entries = [listed("Hm", Hm=0.9, A=0.01), listed("B", A=0.1, B=0.8, C=0.1), listed("<end>", A=0.5)]

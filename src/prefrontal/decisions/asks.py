@@ -23,6 +23,9 @@ TWO_STAGE = "two_stage"
 MOST: dict[Rung, int] = {"grammar": len(CODES), "logprobs": TOP_LOGPROBS, "votes": len(CODES), "self_report": len(CODES)}
 """Options that one question may have on each rung."""
 
+LIFT = 50.0
+"""How far codes are lifted, as a logarithm: e⁵⁰ beats any other token, and 32-bit logits still hold 5 digits (assumed)."""
+
 _NO_THINKING: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
 
 
@@ -55,16 +58,19 @@ def reasoning_request(prepared: Prepared, shown: Shown, model: str) -> ChatReque
 def grammar_request(prepared: Prepared, messages: tuple[Message, ...], model: str) -> ChatRequest:
     """Return the request for one code under a grammar, its probabilities listed after sampling.
 
-    Every sampler that would change the distribution is switched off.
+    Every sampler that would change the distribution is switched off. llama.cpp applies the grammar only when the first token it
+    draws breaks it, so the codes are lifted above all other tokens, each by the same amount: that leaves the proportions among
+    them as they are, and the list holds the codes whichever token is drawn first.
     """
     count = len(prepared.codes)
+    lifted = [[code, LIFT] for code in prepared.codes]
     return ChatRequest(
         model=model,
         messages=messages,
         max_output_tokens=1,
         cap_field="max_tokens",
         sampling=Sampling(temperature=1.0, top_p=1.0, top_k=0, min_p=0.0, logprobs=True, top_logprobs=count),
-        extra={"grammar": prepared.grammar, "post_sampling_probs": True, **_NO_THINKING},
+        extra={"grammar": prepared.grammar, "logit_bias": lifted, "post_sampling_probs": True, **_NO_THINKING},
     )
 
 

@@ -17,6 +17,10 @@ PART_LISTED = "label_not_listed"
 """Why an answer is degraded of which some label was not among the listed tokens: its probability is a bound."""
 
 
+ALL = 0.9999
+"""From this share on, a list made after a grammar holds nothing but codes; below, the grammar was not applied (assumed)."""
+
+
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """A distribution over the options in the question's order, with what is known of it. refusal: there is none."""
 
@@ -64,7 +68,7 @@ def read_logprobs(prepared: Prepared, logprobs: dict[str, Any] | None) -> Readin
 
     The token that decides is looked for from the end, so that thinking or a space before it does no harm; a code counts with
     and without a space around it. Engines that list probabilities after their grammar give exactly the allowed codes; the mass
-    they had before is then unknown.
+    they had before is then unknown. A list that holds other tokens too was made without the grammar, and is read as such.
 
     Raises:
         ProviderMisbehaved: tokens are listed and none of them is a code.
@@ -104,7 +108,7 @@ def _one_token(prepared: Prepared, listed: list[Any], *, post: bool) -> Reading 
             found[code] = found.get(code, 0.0) + probability
     if not found or sum(found.values()) <= 0.0:
         return None
-    if post:
+    if post and sum(found.values()) > ALL:
         return Reading(probabilities=normalised([found.get(code, 0.0) for code in prepared.codes]), source="logprobs")
     logs = [math.log(found[code]) if found.get(code) else None for code in prepared.codes]
     probabilities, mass, bounded = from_logprobs(logs, math.log(floor) if floor else None)
