@@ -44,7 +44,8 @@ def test_a_deployment_says_what_differs_and_the_model_the_rest() -> None:
             "balance": "latency",
             "deployments": [
                 {},
-                {"name": "west", "endpoint": "http://two.test/v1", "key": "w", "weight": 2, "concurrency": 3, "headers": {"x-b": "2"}},
+                {"name": "west", "endpoint": "http://two.test/v1", "key": "w", "weight": 2, "concurrency": 3}
+                | {"headers": {"x-b": "2"}},
                 {"endpoint": "http://three.test", "model": "other"},
             ],
         }
@@ -131,7 +132,11 @@ def test_hedging_that_can_never_happen_is_a_warning() -> None:
     """One deployment has no other to go to."""
     entry = {"profile": "openai-compatible", "endpoint": "http://a.test/v1", "hedge": {}}
     config = msgspec.convert({"models": {"m": entry}}, Config)
-    found = [one for one in check(config, Known(profiles=PROFILES), models_dir=Path()) if one.path == ("models", "m", "hedge")]
-    assert [(one.rule, one.fatal) for one in found] == [("unused", False)]
-    to_model = msgspec.convert({"models": {"m": {**entry, "hedge": {"to": "model"}}}}, Config)
-    assert not [one for one in check(to_model, Known(profiles=PROFILES), models_dir=Path()) if one.path == ("models", "m", "hedge")]
+    assert hedge_findings(config) == [("unused", False)]
+    assert hedge_findings(msgspec.convert({"models": {"m": {**entry, "hedge": {"to": "model"}}}}, Config)) == []
+
+
+def hedge_findings(config: Config) -> list[tuple[str, bool]]:
+    """Return rule and weight of what is said of the model's hedging."""
+    found = check(config, Known(profiles=PROFILES), models_dir=Path())
+    return [(one.rule, one.fatal) for one in found if one.path == ("models", "m", "hedge")]
