@@ -21,8 +21,7 @@ from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
 from prefrontal.app.money import Money
-from prefrontal.app.privacy import people_in
-from prefrontal.app.pseudonyms import Pseudonyms
+from prefrontal.app.pseudonyms import KEY_FILE, Pseudonyms
 from prefrontal.app.sink import Sink
 from prefrontal.app.spending import spent_today
 from prefrontal.app.stores import roles_in, stores_of
@@ -96,6 +95,7 @@ class Builder:
         self.lent_engines: Lender | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.host = PsutilHost()
+        self.people = Pseudonyms(key=None, file=self.home.root / KEY_FILE)
         self.desk = DecisionDesk()
         self.memory_bytes = psutil.virtual_memory().total
 
@@ -160,7 +160,6 @@ class Builder:
         runtime = runtime_of(limits, self.clock)
         meter = SpendMeter(limits.discovered_spend_usd_per_day)
         sink = Sink(ledger)
-        people = people_in(config, self.home)
         money = Money(stores=stores_of(config, ledger, self.clock), clock=self.clock, chance=self.chance)
         providers = self._providers()
         vitals = VitalSigns(clock=self.clock, runtime=runtime, host=self.host)
@@ -169,21 +168,9 @@ class Builder:
         sink.observers.append(vitals.observe)
         telemetry = self._telemetry(holder, sink, closers)
         tracing = telemetry is not None and config.telemetry.propagate
-        machine = self._machine(
-            holder, transport, providers, engines, runtime, meter, sink, vitals, money, people, tracing=tracing
-        )
+        machine = self._machine(holder, transport, providers, engines, runtime, meter, sink, vitals, money, tracing=tracing)
         pf_ports: set[int] = set()
-        discovery = Discovery(
-            transport=transport,
-            providers=providers,
-            sources=self.sources(config),
-            clock=self.clock,
-            settings=_discovery_of(config),
-            engine=config.engine,
-            named_files=lambda: named_files(holder.current.config.models, models_dir(holder.current.config, self.env)).values(),
-            own_ports=lambda: frozenset(pf_ports),
-            memory_bytes=self.memory_bytes,
-        )
+        discovery = self._discovery(holder, transport, providers, pf_ports)
         closers.append(discovery.close)
         pf = Prefrontal(
             machine=machine,
@@ -197,7 +184,6 @@ class Builder:
             own_ports=pf_ports,
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
             money=money,
-            people=people,
             desk=self.desk,
             profiles=self.profiles,
         )
@@ -209,14 +195,29 @@ class Builder:
         holder.listen(lambda _old, new, changes: self._reloaded(pf, meter, probe, new, changes))
         closers.append(self._end_tasks)
         await money.configure(config, *roles_in(holder))
-        self._background(money.treasury.keep_reaping())
-        self._background(money.treasury.keep_leases())
+        self._background(money.treasury.keep())
         self._background(keep_probing(transport, providers, self.profiles, holder, runtime, self.clock))
         self._background(self._ask_engines(pf, probe, holder.current))
         self._sync_engines(pf, holder.current)
-        apply_forms(config, machine.parts)
         meter.seed(await spent_today(ledger, holder.current.registry, self.clock.now()), self.clock.now())
         return pf
+
+    def _discovery(
+        self, holder: ConfigHolder[Registry], transport: Transport, providers: Providers, own_ports: set[int]
+    ) -> Discovery:
+        """Return what looks for models; it is started later."""
+        config = holder.current.config
+        return Discovery(
+            transport=transport,
+            providers=providers,
+            sources=self.sources(config),
+            clock=self.clock,
+            settings=_discovery_of(config),
+            engine=config.engine,
+            named_files=lambda: named_files(holder.current.config.models, models_dir(holder.current.config, self.env)).values(),
+            own_ports=lambda: frozenset(own_ports),
+            memory_bytes=self.memory_bytes,
+        )
 
     def _engine_memory(self, engines: EngineSupervisor, closers: list[Closer]) -> EngineMemory:
         """Begin to measure the local engines."""
@@ -256,7 +257,6 @@ class Builder:
         sink: Sink,
         vitals: VitalSigns,
         money: Money,
-        people: Pseudonyms,
         *,
         tracing: bool,
     ) -> Machine:
@@ -270,7 +270,7 @@ class Builder:
             engines=OnDemand(engines, lambda: holder.current.config.engine.auto_start),
             fetcher=open_fetcher(self.clock, lambda: holder.current.config.egress),
         )
-        return Machine(
+        machine = Machine(
             Parts(
                 executor=Executor(attempter=attempter, clock=self.clock, chance=self.chance),
                 reflexes=installed_reflexes(host=self.host, gateway=vitals),
@@ -290,11 +290,13 @@ class Builder:
                 timezone=machine_zone(self.env),
                 door=Door(holder.current.config.limits, self.clock),
                 treasury=money.treasury,
-                users=people.all_of,
+                users=self.people.all_of,
                 judge=open_judge(),
                 cache=open_cache(holder, self.closers, env=self.env, home=self.home, clock=self.clock),
             )
         )
+        apply_forms(holder.current.config, machine.parts)
+        return machine
 
     # -- while it runs -------------------------------------------------------------------------------------------------
 

@@ -175,6 +175,10 @@ class Treasury:
             self._books[scope, window] = {name: book for name, book in books.items() if book.start_s >= start_s}
         self.meters.sweep()
 
+    async def keep(self) -> None:
+        """Reap now and then, and let what runs here go on counting as running, until cancelled."""
+        await asyncio.gather(self.keep_reaping(), self.keep_leases())
+
     async def keep_reaping(self) -> None:
         """Reap now and then until cancelled."""
         while True:
