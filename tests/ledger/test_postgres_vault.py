@@ -192,3 +192,16 @@ async def test_closing_carries_out_what_was_said(opened: Open) -> None:
     assert await other.standings(lines) == [Totals(spent_pico=4, spent_tokens=1)]
     with pytest.raises(StoreError, match="closed"):
         await vault.reserve(Claim(charge=made_charge(2), lines=lines))
+
+
+async def test_a_book_is_added_up_once(opened: Open) -> None:
+    """Who asks what stands in it makes it: the next who asks, in any process, reads one row; calls that wait share it."""
+    vault, other = await opened(), await opened()
+    vault.put_charge(ended(made_charge(1), pico=3))
+    await vault.committed()
+    lines = (daily(), daily("k", scope="key"))
+    found = await asyncio.gather(*[(vault, other)[number % 2].standings(lines) for number in range(10)])
+    assert found == [[Totals(spent_pico=3, spent_tokens=1)] * 2] * 10
+    assert len(await other._postgres.fetch("SELECT FROM books")) == 2
+    await other._postgres.execute("DELETE FROM charges")  # nobody looks there again
+    assert await other.standings(lines) == found[0]

@@ -21,6 +21,9 @@ from prefrontal.ledger.postgres.sql import HOLD_CHARGES, MARK, charge_row, colum
 REAP_MAX = 1000
 """Charges reaped in one transaction (assumed)."""
 
+ADD_UP_S = 300
+"""How long the charges of one window may take to add up, s: it is done once, and has to end (measured: 0.9 s a million)."""
+
 _COLUMNS = (
     "id, at_s, held, expires_s, key_id, team, tags, model, outcome, source, input_tokens, cache_read_tokens, cache_write_tokens,"
     " output_tokens, reasoning_tokens, cost_pico, lines"
@@ -43,7 +46,7 @@ _WRITE_BOOKS = (
     " WHERE (b.scope, b.span, b.subject, b.start_s) = (k.scope, k.span, k.subject, k.start_s)"
 )
 _TOKENS = "input_tokens::numeric + cache_read_tokens + cache_write_tokens + output_tokens"
-_ADD_UP = (
+_SUMS = (
     f"SELECT coalesce(sum(cost_pico) FILTER (WHERE NOT mine), 0), coalesce(sum({_TOKENS}) FILTER (WHERE NOT mine), 0),"  # noqa: S608 - made of constants
     f" coalesce(sum(cost_pico) FILTER (WHERE mine), 0), coalesce(sum({_TOKENS}) FILTER (WHERE mine), 0),"
     " count(*) FILTER (WHERE cost_pico IS NULL AND NOT mine)"
@@ -123,6 +126,12 @@ class Desk:
         await self._write()
         return found
 
+    async def make(self, lines: Sequence[Line]) -> dict[BookKey, Totals]:
+        """Return what stands in the books of some lines; those that are not there are made."""
+        wanted = {stored_key(line.key): line for line in lines}
+        await self._lock(set(wanted), wanted)
+        return self._books
+
     async def reap(self, now_s: float) -> int:
         """Settle what is held beyond its expiry; return how many there were, `REAP_MAX` at most."""
         self._fill(await self._connection.fetch(_STALE, now_s))
@@ -183,7 +192,7 @@ class Desk:
         if not missing:
             return
         for key in missing:
-            totals = await add_up(self._connection, lines[key])
+            totals = await _add_up(self._connection, lines[key])
             await self._connection.execute(_MAKE_BOOK, *key, *_numbers(totals))
         # whoever made one at the same moment was waited for: what counts is what is there now
         await self._read(_LOCK_BOOKS, set(missing))
@@ -205,13 +214,14 @@ class Desk:
             await self._connection.execute("DELETE FROM charges WHERE id = ANY($1::text[])", gone)
 
 
-async def add_up(connection: Any, line: Line) -> Totals:
+async def _add_up(connection: Any, line: Line) -> Totals:
     """Return what the charges of a line's window say: held rows that name its book are held, all others spent."""
     scope, _, subject, start_s = stored_key(line.key)
     end_s = NEVER_S if line.end_s is None else line.end_s
-    query = _ADD_UP.replace("{of}", _OF[scope])
+    query = _SUMS.replace("{of}", _OF[scope])
     models = [text(model) for model in line.models]
-    return totals_of(await connection.fetchrow(query, start_s, end_s, _said(line.key), subject, models))
+    await connection.execute(f"SET LOCAL statement_timeout = '{ADD_UP_S}s'")
+    return totals_of(await connection.fetchrow(query, start_s, end_s, _said(line.key), subject, models, timeout=ADD_UP_S))
 
 
 def book_columns(lines: Sequence[Line]) -> list[list[object]]:

@@ -13,7 +13,7 @@ import msgspec
 
 from prefrontal.clock import Clock
 from prefrontal.contracts.money import Charge, Scope
-from prefrontal.ledger.books import Claim, Denial, Line, Sheet, Totals
+from prefrontal.ledger.books import BookKey, Claim, Denial, Line, Sheet, Totals
 from prefrontal.ledger.keys import VirtualKey
 from prefrontal.ledger.postgres.books import (
     READ_BOOKS,
@@ -23,7 +23,6 @@ from prefrontal.ledger.postgres.books import (
     Reserve,
     Settle,
     Step,
-    add_up,
     book_columns,
     stored_key,
     totals_of,
@@ -159,20 +158,21 @@ class PostgresVault:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def standings(self, lines: Sequence[Line]) -> list[Totals]:
-        """See `SharedVault.standings`. A book that is not there yet is added up, and not made."""
+        """See `SharedVault.standings`. Books that are not there yet are made: who asks next need not add them up again."""
         if not lines:
             return []
         await self.committed()
         rows = await self._postgres.fetch(READ_BOOKS, *book_columns(lines))
-        found = {tuple(row[:4]): totals_of(row[4:]) for row in rows}
-        totals: list[Totals] = []
-        for line in lines:
-            key = stored_key(line.key)
-            if key not in found:
-                async with self._postgres.transaction() as connection:
-                    found[key] = await add_up(connection, line)
-            totals.append(found[key])
-        return totals
+        found: dict[BookKey, Totals] = {(row[0], row[1], row[2], row[3]): totals_of(row[4:]) for row in rows}
+        missing = [line for line in lines if stored_key(line.key) not in found]
+
+        async def make() -> dict[BookKey, Totals]:
+            async with self._postgres.transaction() as connection:
+                return await Desk(connection).make(missing)
+
+        if missing:
+            found |= await self.order.do(make)
+        return [found[stored_key(line.key)] for line in lines]
 
     async def members(self, sheet: Sheet, start_s: float) -> list[str]:
         """See `SharedVault.members`. Those who spent something count too, before a book of theirs is needed."""
