@@ -26,7 +26,7 @@ from prefrontal.errors import (
 )
 from prefrontal.execute.call import Call
 from prefrontal.execute.exchange import Embedding, Exchange, Exchanged
-from prefrontal.execute.guarded import guarded, upstream_error
+from prefrontal.execute.guarded import error_body, guarded, upstream_error
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.lease import ENGINE_API, Engines, LeasedStream
 from prefrontal.execute.live import LiveStream
@@ -56,9 +56,6 @@ from prefrontal.providers.structured import plain, plain_parser
 __all__ = ["Attempter", "Engines", "Try"]
 
 log = logging.getLogger(__name__)
-
-MAX_ERROR_BODY_BYTES = 1_048_576
-"""How much of an error answer to a stream is read (assumed: error bodies are small)."""
 
 HTTP_NOT_OK = 300
 """From this status on an answer is an error: redirects are not followed."""
@@ -233,7 +230,7 @@ class Attempter:
         entry.upstream_request_id = _request_id(stream.headers)
         provider = self._provider(target)
         if stream.status >= HTTP_NOT_OK:
-            raise upstream_error(provider, await _error_body(stream), target)
+            raise upstream_error(provider, await error_body(stream), target)
         live = LiveStream(
             stream=stream,
             parser=plain_parser(guarded("The answer", card.id, provider.stream_parser, target), entry.method),
@@ -380,19 +377,6 @@ def _request_id(headers: Mapping[str, str]) -> str | None:
 def _usage_of(opened: list[LiveStream | WireStream]) -> Usage | None:
     last = opened[-1] if opened else None
     return last.usage if isinstance(last, LiveStream) else None
-
-
-async def _error_body(stream: WireStream) -> WireResponse:
-    """Return the error answer as far as it can be read: its status counts, also when the body breaks off."""
-    parts: list[bytes] = []
-    size = 0
-    try:
-        while size < MAX_ERROR_BODY_BYTES and (data := await stream.read()):
-            parts.append(data)
-            size += len(data)
-    except PrefrontalError as error:
-        log.info("an error body broke off: %s", error)
-    return WireResponse(status=stream.status, headers=stream.headers, body=b"".join(parts))
 
 
 async def _drop(opened: list[LiveStream | WireStream]) -> None:

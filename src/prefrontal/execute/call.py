@@ -24,10 +24,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request with the models that may serve it, best first, and the bounds that hold.
 
     For embeddings `request` holds the texts as one message, for estimates, and `embeddings` what is sent; for any other
-    request that is no chat, `exchange` says how it is written and read. `deadline` is a moment of the monotonic clock (None: only
-    the configured timeouts). `default_cap` is the output cap in tokens to use when the caller gave none and the model needs one. `trace` is told to upstreams (None: nothing). `reach` says which hosts the
-    request may go to (None: what holds for all). `fetched` keeps what was fetched for it by URL. `reason` says why a
-    further call is made (``repair``, ``escalation``).
+    request that is no chat, `exchange` says how it is written and read. `deadline` is a moment of the monotonic clock (None:
+    only the configured timeouts). `default_cap` is the output cap in tokens to use when the caller gave none and the model needs
+    one. `trace` is told to upstreams (None: nothing). `reach` says which hosts the request may go to (None: what holds for
+    all). `fetched` keeps what was fetched for it by URL. `reason` says why a further call is made (``repair``, ``escalation``).
     """
 
     request: ChatRequest

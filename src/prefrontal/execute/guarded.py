@@ -1,4 +1,7 @@
-"""Calls into translators that may come from other packages: one that trips is a fault of the model's, so another may answer."""
+"""Calls into translators that may come from other packages: one that trips is a fault of the model's, so another may answer.
+
+Also what an error answer says, as far as it can be read.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ from typing import ParamSpec, TypeVar
 
 from prefrontal.contracts.wire import WireResponse
 from prefrontal.errors import PrefrontalError, ProviderError, ProviderMisbehaved
+from prefrontal.execute.transport.base import WireStream
 from prefrontal.providers.base import Provider, Target
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+MAX_ERROR_BODY_BYTES = 1_048_576
+"""How much of an error answer to a stream is read (assumed: error bodies are small)."""
 
 
 def guarded(what: str, model: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -39,3 +47,16 @@ def upstream_error(provider: Provider, reply: WireResponse, target: Target) -> P
 
 def _verb(what: str) -> str:
     return "written" if what == "The request" else "read"
+
+
+async def error_body(stream: WireStream) -> WireResponse:
+    """Return the error answer as far as it can be read: its status counts, also when the body breaks off."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while size < MAX_ERROR_BODY_BYTES and (data := await stream.read()):
+            parts.append(data)
+            size += len(data)
+    except PrefrontalError as error:
+        log.info("an error body broke off: %s", error)
+    return WireResponse(status=stream.status, headers=stream.headers, body=b"".join(parts))
