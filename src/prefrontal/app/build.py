@@ -21,6 +21,7 @@ from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
 from prefrontal.app.money import Money
+from prefrontal.app.privacy import people_in
 from prefrontal.app.pseudonyms import KEY_FILE, Pseudonyms
 from prefrontal.app.sink import Sink
 from prefrontal.app.spending import spent_today
@@ -146,6 +147,7 @@ class Builder:
         closers = self.closers
         holder: ConfigHolder[Registry] = ConfigHolder(loaded, build=self.registry, load=reload_from, clock=self.clock)
         config = loaded.config
+        self.people = people_in(config, self.home)
         if ledger is None:
             ledger = await open_ledger(config, self.env, self.clock)
             closers.append(ledger.aclose)
@@ -257,8 +259,7 @@ class Builder:
         sink: Sink,
         vitals: VitalSigns,
         money: Money,
-        *,
-        tracing: bool,
+        *, tracing: bool,
     ) -> Machine:
         attempter = Attempter(
             transport=transport,

@@ -13,7 +13,6 @@ from prefrontal.app.decisions import Decision, DecisionDesk, decision_of
 from prefrontal.app.engine_memory import EngineMemory
 from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.money import Money
-from prefrontal.app.pseudonyms import Pseudonyms
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -72,7 +71,6 @@ class Prefrontal:
         own_ports: set[int],
         counter: TokenCounter,
         money: Money,
-        people: Pseudonyms,
         desk: DecisionDesk,
         profiles: Mapping[str, Profile],
     ) -> None:
@@ -96,7 +94,6 @@ class Prefrontal:
         self.engine_memory: EngineMemory | None = None
         self.replicas: Replicas | None = None
         self.conversations: Conversations = MemoryConversations()  # `open` puts those on disk in its place
-        self.people = people
 
     @property
     def clock(self) -> Clock:

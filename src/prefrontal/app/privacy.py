@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from prefrontal.app.pseudonyms import KEY_FILE, PREFIX, Pseudonyms
+from prefrontal.app.pseudonyms import DIGITS, KEY_FILE, PREFIX, Pseudonyms
 from prefrontal.clock import Clock
 from prefrontal.config.home import Home
 from prefrontal.config.schema import Config
@@ -62,7 +62,7 @@ class Privacy:
         ledger: Ledger,
         conversations: Conversations,
         vault: Vault,
-        people: Pseudonyms,
+        people: Callable[[tuple[str, ...]], tuple[str, ...]],
         key_ids: KeyIds,
         clock: Clock,
         clear_cache: ClearCache | None = None,
@@ -131,11 +131,11 @@ class Privacy:
         if whose.key is not None:
             return tuple([Subject(key_id=key_id) for key_id in await self._key_ids(whose.key)])
         if whose.user is not None:
-            known = whose.user.startswith(PREFIX) and len(whose.user) == len(self._people.of("") or "")
-            pseudonym = whose.user if known else self._people.of(whose.user)
-            if pseudonym is None:
+            known = whose.user.startswith(PREFIX) and len(whose.user) == len(PREFIX) + DIGITS
+            found = (whose.user,) if known else self._people((whose.user,))
+            if not found:
                 raise InvalidRequest("People are not kept here: there is no key for pseudonyms.", param="user")
-            return (Subject(user=pseudonym),)
+            return (Subject(user=found[0]),)
         return (Subject(record_id=whose.request),)
 
 
@@ -162,7 +162,7 @@ def privacy_of(pf: Prefrontal) -> Privacy:
         ledger=pf.ledger,
         conversations=pf.conversations,
         vault=pf.money.vault,
-        people=pf.people,
+        people=pf.machine.parts.users,
         key_ids=key_ids,
         clock=pf.clock,
         clear_cache=clear_cache,

@@ -95,7 +95,7 @@ async def _privacy(place: Place, clock: Clock) -> AsyncIterator[Privacy]:
             ledger=found,
             conversations=conversations,
             vault=money.vault,
-            people=people_in(config, home),
+            people=people_in(config, home).all_of,
             key_ids=key_ids,
             clock=clock,
             clear_cache=clear_cache,

@@ -36,9 +36,15 @@ def erase(
 
 @edge
 def export(
-    key: Key = None, user: User = None, request: Request = None, url: AdminUrl = None, config: options.Config = None
+    key: Key = None,
+    user: User = None,
+    request: Request = None,
+    url: AdminUrl = None,
+    config: options.Config = None,
+    as_json: options.Json = True,
 ) -> None:
-    """Write everything that is kept of a key, a person or a request, as JSON lines."""
+    """Write everything that is kept of a key, a person or a request, as JSON lines in any case."""
+    del as_json  # scripts may say it
     from prefrontal.cli.privacy import export as run
 
     asyncio.run(run({"key": key, "user": user, "request": request}, place(config), system_clock(), url=url))
