@@ -63,7 +63,7 @@ class Pair:
     """An owner behind its channel, and what another worker sees of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.post = Post(index=1, count=2, fd=-1, folder=str(folder), address="http://127.0.0.1:1")
+        self.post = Post(index=1, count=2, fd=-1, folder=str(folder))
         self.owner = Owner()
         self.channel = Channel(self.post.path(OWNER), lending(self.owner))  # type: ignore[arg-type]
         self.engines = BorrowedEngines(self.post, clock=SystemClock(), chance=Chance(1))
@@ -142,7 +142,7 @@ async def test_a_silent_colleague_is_not_waited_for(tmp_path: Path) -> None:
         await asyncio.Event().wait()
         return None
 
-    post = Post(index=1, count=2, fd=-1, folder=str(tmp_path), address="")
+    post = Post(index=1, count=2, fd=-1, folder=str(tmp_path))
     channel = Channel(post.path(0), {"never": never})
     await channel.open()
     with pytest.raises(Overloaded):

@@ -254,7 +254,7 @@ async def test_a_worker_whose_parent_is_gone_finishes_its_answers_and_ends(tmp_p
         file.write_text(yaml.safe_dump({**settings(up), "server": {"workers": 2, "drain_s": 5}}))
         (sock,) = listeners("127.0.0.1", 0, 1)
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        post = Post(index=0, count=1, fd=sock.fileno(), folder=str(tmp_path), address=url)
+        post = Post(index=0, count=1, fd=sock.fileno(), folder=str(tmp_path))
         env = {"PATH": os.environ["PATH"], "PREFRONTAL_HOME": str(tmp_path), "HOME": str(tmp_path)}
         pipe = asyncio.subprocess.PIPE
         worker = await asyncio.create_subprocess_exec(

@@ -76,6 +76,8 @@ class Crew:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. Raises ConfigError; StoreError when the first worker cannot start."""
+        if not hasattr(socket, "AF_UNIX"):
+            raise ConfigError("several workers need a system with Unix sockets", path="server.workers", rule="platform")
         check_bind(self._server)
         socks = listeners(self._server.host, self._server.port, self._server.workers)
         self._address = url_of(self._server.host, socks[0])
@@ -107,9 +109,7 @@ class Crew:
 
     async def _begin(self, hand: Hand) -> bool:
         """Start a worker; return whether it said that it is ready before it ended."""
-        post = Post(
-            index=hand.index, count=len(self._hands), fd=hand.sock.fileno(), folder=self._folder, address=self._address
-        )
+        post = Post(index=hand.index, count=len(self._hands), fd=hand.sock.fileno(), folder=self._folder)
         hand.process = process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
@@ -149,7 +149,7 @@ class Crew:
         """Let all workers drain; who does not end in time is killed."""
         self._stopping = True
         self._signal(signal.SIGTERM)
-        running = [asyncio.create_task(hand.process.wait()) for hand in self._hands if hand.process is not None]
+        running = [asyncio.create_task(_gone(hand)) for hand in self._hands if hand.process is not None]
         if not running:
             return
         hurry = asyncio.create_task(self._hurry(stop))
@@ -179,6 +179,13 @@ class Crew:
                 log.error("worker %d did not end in time and is killed", hand.index)
                 with contextlib.suppress(ProcessLookupError):
                     hand.process.kill()
+
+
+async def _gone(hand: Hand) -> None:
+    """Wait for the end of a worker that is not to come back: from then on connections are refused, not kept waiting."""
+    if hand.process is not None:
+        await hand.process.wait()
+    hand.sock.close()
 
 
 def listeners(host: str, port: int, count: int) -> list[socket.socket]:

@@ -32,14 +32,13 @@ OWNER = 0
 class Post(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's place: its number from 0, how many there are, its listening socket, where all ask each other.
 
-    folder: where the sockets of the channel lie. address: the URL all of them serve.
+    folder: where the sockets of the channel lie.
     """
 
     index: int
     count: int
     fd: int
     folder: str
-    address: str
 
     def path(self, index: int) -> str:
         """Return where a worker can be asked."""
