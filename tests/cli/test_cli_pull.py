@@ -17,6 +17,7 @@ import pytest
 
 from prefrontal.cli.hub import HuggingFaceHub
 from prefrontal.cli.pull import INCOMING, HubFile, Pulled, Wanted, choose, parse_wanted, pull, quant_of
+from prefrontal.config.schema_egress import Egress
 from prefrontal.errors import (
     Conflict,
     EgressDenied,
@@ -288,9 +289,19 @@ def test_egress_rules_hold_for_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that egress.allow leaves out is not contacted."""
     install(monkeypatch, client())
     with pytest.raises(EgressDenied) as caught:
-        HuggingFaceHub(allow=["api.openai.com"])
+        HuggingFaceHub(egress=Egress(allow=("api.openai.com",)))
     assert "egress.allow" in caught.value.text
-    HuggingFaceHub(allow=["huggingface.co"])
+    hooks: list[Any] = []
+    made: list[Any] = []
+    http = SimpleNamespace(
+        default_client_factory=lambda: SimpleNamespace(event_hooks={"request": hooks}), set_client_factory=made.append
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub.utils._http", http)
+    HuggingFaceHub(egress=Egress(allow=("huggingface.co",)))
+    made[0]()
+    hooks[0](SimpleNamespace(url="https://huggingface.co/a"))
+    with pytest.raises(EgressDenied):  # where it redirects to is asked about, too
+        hooks[0](SimpleNamespace(url="https://files.elsewhere.net/a"))
 
 
 def test_without_the_extra_the_command_to_install_it_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
