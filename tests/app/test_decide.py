@@ -30,14 +30,14 @@ from prefrontal.testing.scripted import SCRIPTED_URL
 
 
 class Team(enum.Enum):
-    """Which team should take this ticket?"""
+    """Which team should take this ticket?"""  # noqa: D400 - a question
 
     BILLING = "billing"
     TECH = "tech"
 
 
 class Urgency(enum.IntEnum):
-    """How urgent is it?"""
+    """How urgent is it?"""  # noqa: D400 - a question
 
     LATER = 0
     TODAY = 1
@@ -148,7 +148,8 @@ async def test_without_log_probabilities_samples_vote():
     """An engine that lists none is remembered for it; votes see the options in several orders and never claim certainty."""
     async with house(engine={"native": False, "logprobs": False}, model={"profile": "openai-compatible"}) as (pf, engine):
         weighed = await pf.weigh(Team, "charged twice")
-        assert weighed.source == "votes" and weighed.value is Team.BILLING
+        assert weighed.source == "votes"
+        assert weighed.value is Team.BILLING
         assert weighed.answer.probabilities == pytest.approx((5.5 / 6, 0.5 / 6))
         shown = {body["messages"][0]["content"].splitlines()[5] for _, body in engine.bodies[1:]}
         assert shown == {"A) billing", "A) tech"}
@@ -207,8 +208,13 @@ async def test_more_options_than_letters_are_asked_in_two_stages():
 async def test_many_questions_go_out_as_one_native_request():
     """And by chat as one each; the answers keep the order of the questions."""
     questions = tuple(
-        [Question(index=n, id=f"q{n}", kind="choice", instructions=f"{n}?", options=(Option(value="billing"), Option(value="tech"))) for n in range(20)]
-    )  # fmt: skip
+        [
+            Question(
+                index=n, id=f"q{n}", kind="choice", instructions=f"{n}?", options=(Option(value="billing"), Option(value="tech"))
+            )
+            for n in range(20)
+        ]
+    )
     request = DecisionRequest(state="s", questions=questions)
     async with house() as (pf, engine):
         done = await pf.decide_all(request, LIBRARY)
@@ -272,7 +278,9 @@ async def test_without_a_rule_an_answer_of_little_mass_is_kept_and_marked():
 
 async def test_without_any_model_rules_answer():
     """No model is configured, and none is needed."""
-    async with house(models={"e": {**MODEL, "capabilities": {"embedding": True, "chat": False}, "decisions": {"dialect": None}}}) as (pf, engine):
+    async with house(
+        models={"e": {**MODEL, "capabilities": {"embedding": True, "chat": False}, "decisions": {"dialect": None}}}
+    ) as (pf, engine):
         pf.registry.cards.clear()
         weighed = await pf.weigh("next", {"done": True})
         assert (weighed.value, weighed.answer.fallback) == ("stop", "no_model")
@@ -293,7 +301,8 @@ async def test_a_rule_that_breaks_later_is_a_finding_and_no_failure():
     """Its samples were fine; the state of today is not."""
     async with house(lambda _put: 0) as (pf, _):
         weighed = await pf.weigh("next", {"other": 1})
-        assert weighed.answer.finding is not None and weighed.answer.finding.startswith("rule_raised")
+        assert weighed.answer.finding is not None
+        assert weighed.answer.finding.startswith("rule_raised")
         assert weighed.confidence == 0.0
 
 
@@ -312,7 +321,10 @@ async def test_the_next_model_is_asked_before_the_rule():
     """By the type's list; an outage of the first leads to the second."""
     types = {"next": {**TYPES["next"], "models": ["down", "up"]}}
     models = {"down": MODEL, "up": MODEL, "third": MODEL}
-    async with house(lambda put: 0 if put.model == "down" else billing(put), models=models, decisions={"types": types}) as (pf, _):
+    async with house(lambda put: 0 if put.model == "down" else billing(put), models=models, decisions={"types": types}) as (
+        pf,
+        _,
+    ):
         weighed = await pf.weigh("next", {"done": True})
         assert (weighed.source, weighed.answer.model, weighed.value) == ("native", "up", "go")
         named = await pf.weigh("next", {"done": True}, model="down")
@@ -341,10 +353,12 @@ async def test_a_decision_is_priced_and_recorded():
     async with house(model={"profile": "openai-compatible", "decisions": {"dialect": "systemone"}, "price": price}) as (pf, _):
         weighed = await pf.weigh(Team, "charged twice")
         record = last(pf)
-        assert record.usage.source == "reported" and record.usage.input_tokens > 0
+        assert record.usage.source == "reported"
+        assert record.usage.input_tokens > 0
         assert record.cost_usd == pytest.approx(record.usage.input_tokens / 1000)
         assert weighed.answer.cost_usd == pytest.approx(record.cost_usd)
-        assert record.decisions[0].values == ("0", "1") and record.decisions[0].source == "native"
+        assert record.decisions[0].values == ("0", "1")
+        assert record.decisions[0].source == "native"
         assert (record.route, record.dialect, record.answered_by, record.model) == ("library", "decisions/library", "model", "m")
         await pf.decide("next", {"done": True})
         assert last(pf).decisions[0].values == ("go", "stop")
@@ -434,11 +448,3 @@ async def test_a_wrong_type_is_told_when_the_configuration_is_loaded(entry, path
         async with house(decisions={"types": {"t": {"instructions": "?", **entry}}}):
             pass
     assert str(wrong.value.path).startswith("decisions.types.t" + (f".{path}" if path else ""))
-
-
-async def test_a_reload_with_a_wrong_rule_leaves_the_last_good_types():
-    """The new tree is refused whole."""
-    async with house(lambda _put: 0) as (pf, _):
-        settings = pf.config.decisions
-        assert pf.decisions.types(settings) is pf.decisions.types(settings)
-        assert await pf.decide("next", {"done": True}) == "stop"

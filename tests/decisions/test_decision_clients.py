@@ -57,15 +57,19 @@ def test_systemone_reads_every_kind():
             "x_prefrontal": {"agent": "a1", "signals": {"load": 0.5}, "deadline_s": 2, "cache": False},
         }
     )
-    assert request.model == "auto" and request.state_kind == "json"
+    assert request.model == "auto"
+    assert request.state_kind == "json"
     route, urgent, refund, known = request.questions
     assert route.options == (Option(value="billing", description="money"), Option(value="tech"))
     assert (urgent.kind, urgent.values) == ("score", ("later", "now"))
-    assert refund.kind == "yes_no" and refund.options[0] == Option(value=True, description="asks for money")
+    assert refund.kind == "yes_no"
+    assert refund.options[0] == Option(value=True, description="asks for money")
     assert refund.instructions == "asks for money"
     assert (known.index, known.id, known.type, known.values) == (3, "known", "next", ("go", "stop"))
-    assert request.context.agent == "a1" and request.context.signals == {"load": 0.5}
-    assert request.deadline_s == 2 and request.cache is False
+    assert request.context.agent == "a1"
+    assert request.context.signals == {"load": 0.5}
+    assert request.deadline_s == 2
+    assert request.cache is False
 
 
 def test_decisions_reads_every_kind_and_typed_values():
@@ -87,7 +91,8 @@ def test_decisions_reads_every_kind_and_typed_values():
         }
     )
     pick, how, ok = request.questions
-    assert pick.values == ("x", True) and pick.name == "pick"
+    assert pick.values == ("x", True)
+    assert pick.name == "pick"
     assert how.options[1] == Option(value="high", description="very")
     assert (ok.kind, ok.instructions, ok.id, ok.name) == ("yes_no", "ok?", "2", None)
     assert state_text(request) == 'user: hi\n{"n":1}\nassistant calls look: {}\ntool: found'
@@ -100,7 +105,8 @@ def test_images_become_media_with_a_ref():
     url = f"data:image/png;base64,{PIXEL}"
     parts = [{"type": "input_image", "image_url": url}]
     request = b({"model": "m", "input": [{"role": "user", "content": parts}], "questions": b_body()["questions"]})
-    assert request.media[0].image.data == PIXEL and "[image-1]" in state_text(request)
+    assert request.media[0].image.data == PIXEL
+    assert "[image-1]" in state_text(request)
     assert a(a_body(images=["https://h/x.png"])).media[0].image.url == "https://h/x.png"
     assert a(a_body(assets={"cat": {"format": "png", "data_base64": PIXEL}})).media[0].ref == "cat"
 
@@ -123,7 +129,10 @@ def many(count: int) -> dict:
         (a_body(questions={"q": many(300)}), "questions.q.criteria"),
         (a_body(questions={"q": {"type": "score", "instructions": "?", "criteria": ["a", "a"]}}), "questions.q.criteria"),
         (a_body(questions={"q": {"type": "score", "instructions": "?", "criteria": ["a"]}}), "questions.q.criteria"),
-        (a_body(questions={"q": {"type": "score", "instructions": "?", "criteria": list("abcdefghijk")}}), "questions.q.criteria"),
+        (
+            a_body(questions={"q": {"type": "score", "instructions": "?", "criteria": list("abcdefghijk")}}),
+            "questions.q.criteria",
+        ),
         (a_body(questions={"q": {"type": "noul"}}), "questions.q.instructions"),
         (a_body(questions={"q": {"type": "rank", "instructions": "?"}}), "questions.q.type"),
         (a_body(questions={"q": {"type": "noul", "instructions": "?", "weight": 2}}), "questions.q.weight"),
@@ -159,7 +168,10 @@ def pick(*choices: object) -> list:
         (b_body(input=[{"role": "robot", "content": "x"}]), "input[0].role"),
         (b_body(input=[{"type": "function_call_output", "call_id": "c", "output": "x"}]), "input[0].call_id"),
         (b_body(input=[{"role": "user", "content": [{"type": "input_audio"}]}]), "input[0].content[0].type"),
-        (b_body(input=[{"role": "user", "content": [{"type": "input_image", "image_url": "ftp://x"}]}]), "input[0].content[0].image_url"),
+        (
+            b_body(input=[{"role": "user", "content": [{"type": "input_image", "image_url": "ftp://x"}]}]),
+            "input[0].content[0].image_url",
+        ),
         (b_body(questions=[]), "questions"),
         (b_body(questions=[{"type": "predicate", "instructions": "?"}] * 129), "questions"),
         (b_body(questions=[{"type": "predicate", "instructions": " "}]), "questions[0].instructions"),
@@ -216,7 +228,9 @@ def test_systemone_answers_as_its_engines_do():
     """Maps of probabilities, a legend, noul without confidence, and our own fields beside them."""
     told = json.loads(render_systemone(RESPONSE, {"trace": "t"}))
     pick_, how, ok = told["answers"].values()
-    assert pick_["choice"] == "true" and pick_["probabilities"] == {"x": 0.25, "true": 0.75} and pick_["confidence"] == 0.5
+    assert pick_["choice"] == "true"
+    assert pick_["probabilities"] == {"x": 0.25, "true": 0.75}
+    assert pick_["confidence"] == 0.5
     assert how == {
         "type": "score",
         "score": 0.6,
@@ -228,18 +242,28 @@ def test_systemone_answers_as_its_engines_do():
         "x_calibrator": None,
     }
     assert ok == {
-        "type": "noul", "noul": 0.9, "x_source": "native", "x_confidence": 0.5, "x_tier": 1, "x_cached": True, "x_calibrator": None,
+        "type": "noul",
+        "noul": 0.9,
+        "x_source": "native",
+        "x_confidence": 0.5,
+        "x_tier": 1,
+        "x_cached": True,
+        "x_calibrator": None,
     }
-    assert told["usage"] == {"input_tokens": 0, "output_tokens": 0} and told["x_prefrontal"] == {"trace": "t"}
+    assert told["usage"] == {"input_tokens": 0, "output_tokens": 0}
+    assert told["x_prefrontal"] == {"trace": "t"}
 
 
 def test_decisions_answers_as_openai_does():
     """Lists of probabilities with typed values, in the order of the questions."""
     told = json.loads(render_decisions(RESPONSE, None))
     pick_, how, ok = told["answers"]
-    assert pick_["choice"] is True and pick_["probabilities"][1] == {"value": True, "probability": 0.75}
-    assert pick_["x_label_mass"] == 0.9 and pick_["x_cost_usd"] == 0.001
-    assert how["score"] == 0.6 and how["probabilities"][1] == {"value": 1, "label": "high", "probability": 0.6}
+    assert pick_["choice"] is True
+    assert pick_["probabilities"][1] == {"value": True, "probability": 0.75}
+    assert pick_["x_label_mass"] == 0.9
+    assert pick_["x_cost_usd"] == 0.001
+    assert how["score"] == 0.6
+    assert how["probabilities"][1] == {"value": 1, "label": "high", "probability": 0.6}
     assert (ok["type"], ok["name"], ok["probability"], ok["x_confidence"]) == ("predicate", None, 0.9, 0.5)
     assert "confidence" not in ok
 
@@ -250,6 +274,7 @@ def test_refusals_are_said_where_the_dialect_can():
     mixed = DecisionResponse(model="m", answers=(*RESPONSE.answers, refused))
     assert json.loads(render_decisions(mixed, None))["answers"][3]["type"] == "refusal"
     told = json.loads(render_systemone(mixed, None))
-    assert told["x_refused"] == ["no"] and "no" not in told["answers"]
+    assert told["x_refused"] == ["no"]
+    assert "no" not in told["answers"]
     with pytest.raises(InvalidRequest):
         render_systemone(DecisionResponse(model="m", answers=(refused,)), None)

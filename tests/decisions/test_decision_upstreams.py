@@ -10,15 +10,26 @@ from prefrontal.decisions.wire.upstream import UPSTREAMS
 from prefrontal.errors import CapabilityMissing, ProviderMisbehaved
 
 QUESTIONS = (
-    Question(index=0, id="pick", kind="choice", instructions="Which?", options=(Option(value="x", description="dx"), Option(value="y"))),
-    Question(index=1, id="how", kind="score", instructions="How?", options=(Option(value="low"), Option(value="high", description="very"))),
+    Question(
+        index=0, id="pick", kind="choice", instructions="Which?", options=(Option(value="x", description="dx"), Option(value="y"))
+    ),
+    Question(
+        index=1,
+        id="how",
+        kind="score",
+        instructions="How?",
+        options=(Option(value="low"), Option(value="high", description="very")),
+    ),
     Question(
         index=2, id="ok", kind="yes_no", instructions="Ok?", options=(Option(value=True, description="fine"), Option(value=False))
     ),
     Question(index=3, id="bare", kind="yes_no", instructions="Is it?", options=YES_NO),
 )
 REQUEST = DecisionRequest(
-    state={"n": 1}, state_kind="json", questions=QUESTIONS, media=(Media(ref="cat", image=Image(data="QQ==", media_type="image/png")),)
+    state={"n": 1},
+    state_kind="json",
+    questions=QUESTIONS,
+    media=(Media(ref="cat", image=Image(data="QQ==", media_type="image/png")),),
 )
 
 GOLDEN = {
@@ -84,16 +95,41 @@ GOLDEN = {
 ANSWERS = {
     "systemone": {
         "answers": {
-            "pick": {"type": "choice", "choice": "y", "probabilities": {"x": 0.2, "y": 0.8}, "confidence": 0.6, "x_label_mass": 0.97},
-            "how": {"type": "score", "score": 0.3, "legend": ["low", "high"], "probabilities": {"0": 0.7, "1": 0.3}, "confidence": 0.4},
+            "pick": {
+                "type": "choice",
+                "choice": "y",
+                "probabilities": {"x": 0.2, "y": 0.8},
+                "confidence": 0.6,
+                "x_label_mass": 0.97,
+            },
+            "how": {
+                "type": "score",
+                "score": 0.3,
+                "legend": ["low", "high"],
+                "probabilities": {"0": 0.7, "1": 0.3},
+                "confidence": 0.4,
+            },
             "ok": {"type": "noul", "noul": 0.9},
         },
         "usage": {"input_tokens": 7, "output_tokens": 0},
     },
     "openai": {
         "answers": [
-            {"type": "choice", "choice": "y", "confidence": 0.6, "probabilities": [{"value": "y", "probability": 0.8}, {"value": "x", "probability": 0.2}]},
-            {"type": "score", "score": 0.3, "confidence": 0.4, "probabilities": [{"value": 0, "label": "low", "probability": 0.7}, {"value": 1, "label": "high", "probability": 0.3}]},
+            {
+                "type": "choice",
+                "choice": "y",
+                "confidence": 0.6,
+                "probabilities": [{"value": "y", "probability": 0.8}, {"value": "x", "probability": 0.2}],
+            },
+            {
+                "type": "score",
+                "score": 0.3,
+                "confidence": 0.4,
+                "probabilities": [
+                    {"value": 0, "label": "low", "probability": 0.7},
+                    {"value": 1, "label": "high", "probability": 0.3},
+                ],
+            },
             {"type": "predicate", "probability": 0.9},
             {"type": "refusal", "name": "bare"},
         ],
@@ -108,7 +144,7 @@ ANSWERS = {
         },
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("dialect", list(GOLDEN))
@@ -122,13 +158,20 @@ def test_an_answer_is_read_in_the_order_of_the_questions(dialect):
     """Distributions by option, whatever order they came in; a question left out or refused is known as that."""
     readings, usage = UPSTREAMS[dialect].parse(ANSWERS[dialect], QUESTIONS)
     pick, how, ok, bare = readings
-    assert pick is not None and pick.probabilities == pytest.approx((0.2, 0.8))
-    assert how is not None and how.probabilities == pytest.approx((0.7, 0.3))
-    assert ok is not None and ok.probabilities == pytest.approx((0.9, 0.1))
-    assert usage is not None and usage.input_tokens == 7 and usage.source == "reported"
+    assert pick is not None
+    assert pick.probabilities == pytest.approx((0.2, 0.8))
+    assert how is not None
+    assert how.probabilities == pytest.approx((0.7, 0.3))
+    assert ok is not None
+    assert ok.probabilities == pytest.approx((0.9, 0.1))
+    assert usage is not None
+    assert usage.input_tokens == 7
+    assert usage.source == "reported"
     if dialect == "openai":
-        assert bare is not None and bare.refusal
-        assert usage.cache_read_tokens == 3 and pick.upstream_confidence == 0.6
+        assert bare is not None
+        assert bare.refusal
+        assert usage.cache_read_tokens == 3
+        assert pick.upstream_confidence == 0.6
     else:
         assert bare is None
         assert pick.label_mass == 0.97
@@ -159,7 +202,10 @@ def test_what_a_dialect_cannot_say_is_left_to_the_next_rung():
     question = Question(kind="choice", instructions="?", options=(Option(value=True), Option(value="true")))
     with pytest.raises(CapabilityMissing):
         UPSTREAMS["systemone"].render(REQUEST, (question,), "wire")
-    assert UPSTREAMS["openai"].render(REQUEST, (question,), "wire")["questions"][0]["choices"] == [{"value": True}, {"value": "true"}]
+    assert UPSTREAMS["openai"].render(REQUEST, (question,), "wire")["questions"][0]["choices"] == [
+        {"value": True},
+        {"value": "true"},
+    ]
 
 
 def test_openai_fields_go_on_to_openai_only():

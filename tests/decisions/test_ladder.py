@@ -70,7 +70,14 @@ def test_an_error_of_the_rung_leads_down_and_any_other_does_not(rung, error, mea
 
 @pytest.mark.parametrize(
     ("status", "words", "unable"),
-    [(501, "", True), (404, "", True), (405, "", True), (400, "images not supported here", True), (400, "bad key", False), (500, "", False)],
+    [
+        (501, "", True),
+        (404, "", True),
+        (405, "", True),
+        (400, "images not supported here", True),
+        (400, "bad key", False),
+        (500, "", False),
+    ],
 )
 def test_a_route_that_is_not_there_is_recognised(status, words, unable):
     """By its status, or by its words where the status says little."""

@@ -32,8 +32,11 @@ def test_changing_the_type_changes_prompt_examples_schema_grammar_and_validator(
     shown = (Example(state="parcel lost", answer="shipping"),)
     before, after = prepared("billing", "shipping", examples=shown), prepared("tech", "billing", "shipping", examples=shown)
     old, new = said(before.messages("code", "s")), said(after.messages("code", "s"))
-    assert "A) billing" in old[0] and "A) tech" in new[0] and "C) shipping" in new[0]
-    assert old[2] == "assistant: B" and new[2] == "assistant: C"
+    assert "A) billing" in old[0]
+    assert "A) tech" in new[0]
+    assert "C) shipping" in new[0]
+    assert old[2] == "assistant: B"
+    assert new[2] == "assistant: C"
     assert before.schema("json")["properties"]["answer"]["enum"] == ["A", "B"]
     assert after.schema("json")["properties"]["answer"]["enum"] == ["A", "B", "C"]
     assert before.grammar == 'root ::= "A" | "B"'
@@ -49,7 +52,8 @@ def test_the_answer_the_prompt_shows_fits_the_schema_and_the_validator(form):
     told = question.answer(form, 1)
     assert jsonschema_rs.is_valid(question.schema(form), json.loads(told))
     read = question.read(form, told)
-    assert read is not None and read.index == 1
+    assert read is not None
+    assert read.index == 1
     assert question.answer(form, 0) in said(question.messages(form, "s"))[0]
 
 

@@ -36,7 +36,16 @@ def test_a_result_is_an_option_a_number_or_weights(question, result, weights):
 
 @pytest.mark.parametrize(
     ("question", "result"),
-    [(CHOICE, "run"), (CHOICE, None), (CHOICE, 1), (CHOICE, {"run": 1}), (SCORE, 3), (SCORE, -1), (SCORE, float("nan")), (YES, 1.5)],
+    [
+        (CHOICE, "run"),
+        (CHOICE, None),
+        (CHOICE, 1),
+        (CHOICE, {"run": 1}),
+        (SCORE, 3),
+        (SCORE, -1),
+        (SCORE, float("nan")),
+        (YES, 1.5),
+    ],
 )
 def test_any_other_result_is_none(question, result):
     """A level that is not there, a word that is no option, not a number."""

@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 ANSWERS = {
     "capital of France": "Paris.",
     "one word": "Fine.",
+    "charged twice": '{"answer": "billing"}',
     "haiku": "Cold rain on the roof. / A server hums in its sleep. / Packets find their way.",
 }
 OLLAMA = {

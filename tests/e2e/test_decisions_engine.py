@@ -135,13 +135,20 @@ def test_the_official_client_s_decisions_work(client: openai.OpenAI, gateway: An
         safety_identifier="user-1",
     )
     team, urgent, refund = done.answers
-    assert team.type == "choice" and team.choice == "billing" and team.name == "team"
+    assert team.type == "choice"
+    assert team.choice == "billing"
+    assert team.name == "team"
     assert team.probabilities[1].value is True
     assert team.confidence > 0.99
-    assert urgent.type == "score" and urgent.score < 0.01 and urgent.probabilities[2].label == "high"
-    assert refund.type == "predicate" and refund.probability > 0.99 and refund.name is None
+    assert urgent.type == "score"
+    assert urgent.score < 0.01
+    assert urgent.probabilities[2].label == "high"
+    assert refund.type == "predicate"
+    assert refund.probability > 0.99
+    assert refund.name is None
     assert (refund.model_extra or {})["x_source"] == "logprobs"
-    assert done.model == "rules" and done.usage.total_tokens > 0
+    assert done.model == "rules"
+    assert done.usage.total_tokens > 0
     trace = httpx.get(f"{gateway.url}/v1/traces/{(done.model_extra or {})['x_prefrontal']['trace']}").json()
     assert [attempt["error_code"] for attempt in trace["attempts"]] == ["capability_missing", None, None, None]
     assert [one["source"] for one in trace["decisions"]] == ["logprobs"] * 3

@@ -26,6 +26,7 @@ BROAD = {
     "plan/plugins.py": (1, "loading an entry point runs foreign code"),
     "plan/ranking.py": (1, "a plug-in policy may fail in any way; a shipped one stands in"),
     "providers/registry.py": (1, "loading an entry point runs foreign code"),
+    "decisions/rules.py": (2, "a rule is somebody else's code; equal probabilities answer in its place, with a finding"),
     "reflex/tools.py": (4, "a plug-in tool may fail in any way; a model answers instead"),
     "serve/chat.py": (1, "a bug inside a stream must still end it as the dialect says"),
     "serve/site.py": (1, "the HTTP edge: a bug becomes an error without its insides"),
@@ -38,6 +39,7 @@ BROAD = {
 """File → (handlers, why). A handler that ends by raising again is not counted. The list may only shrink."""
 
 CACHED = {
+    "decisions/wording.py": "the texts of the package, which do not change while the process runs",
     "config/decode.py": "the fields of a struct, which do not change while the process runs",
     "prompts/__init__.py": "the texts of the package, which do not change while the process runs",
     "knowledge/read/readers.py": "the readers of the installed packages, which do not change while the process runs",

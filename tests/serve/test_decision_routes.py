@@ -63,7 +63,8 @@ async def test_both_dialects_give_the_same_decision(bench: Bench) -> None:
     assert one["choice"] == two["choice"] == "billing"
     assert one["probabilities"] == {p["value"]: p["probability"] for p in two["probabilities"]}
     assert one["confidence"] == two["confidence"] == pytest.approx(0.6)
-    assert one["x_upstream_confidence"] == 0.5 and two["x_source"] == "native"
+    assert one["x_upstream_confidence"] == 0.5
+    assert two["x_source"] == "native"
     assert a.json()["x_prefrontal"]["trace"] == a.headers["x-prefrontal-trace"]
     assert b.json()["usage"]["total_tokens"] == b.json()["usage"]["input_tokens"] > 0
     first, second = bench.engine.bodies
@@ -77,7 +78,12 @@ async def test_an_engine_that_is_gone_is_answered_by_the_rule_of_the_type(bench:
     told = (await bench.post(B, {"model": "m", "input": "s", "questions": questions})).json()
     assert told["model"] == "rule"
     ruled, unruled = told["answers"]
-    assert (ruled["choice"], ruled["x_source"], ruled["x_fallback"], ruled["name"]) == ("stop", "rule", "upstream_unreachable", "n")
+    assert (ruled["choice"], ruled["x_source"], ruled["x_fallback"], ruled["name"]) == (
+        "stop",
+        "rule",
+        "upstream_unreachable",
+        "n",
+    )
     assert (unruled["confidence"], unruled["x_source"]) == (0.0, "rule")
 
 
@@ -104,10 +110,14 @@ async def test_errors_have_the_shape_of_the_route(bench: Bench, path: str, body:
     assert refused.status_code == status, refused.text
     if path == A:
         (detail,) = refused.json()["detail"]
-        assert detail["loc"] == where and detail["msg"] and detail["type"]
+        assert detail["loc"] == where
+        assert detail["msg"]
+        assert detail["type"]
     else:
         error = refused.json()["error"]
-        assert error["param"] == where and error["message"] and error["type"] == "invalid_request_error"
+        assert error["param"] == where
+        assert error["message"]
+        assert error["type"] == "invalid_request_error"
     assert bench.engine.bodies == []
 
 

@@ -104,7 +104,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     state: a text, any JSON value, or a list of messages, as `state_kind` says. model: a model's name, ``auto``, or ``role/NAME``.
     instructions: for all questions. deadline_s: from arrival. cache: False asks and stores nothing there.
-    data_class, priority: as for any request. dialect: the route it came by (``library``: none). extra: fields to pass on to an upstream of the same dialect.
+    data_class, priority: as for any request. dialect: the route it came by (``library``: none). extra: fields to pass on to an
+    upstream of the same dialect.
     """
 
     model: str = "auto"

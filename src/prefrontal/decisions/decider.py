@@ -104,9 +104,7 @@ class Decider:
             spent = _cost(branch)
             cost_usd = None if spent is None else spent / len(asked)
             for one in asked:
-                failure = Failure(
-                    code=_code(error), error=error, model=card.id, attempts=len(branch.own), cost_usd=cost_usd
-                )
+                failure = Failure(code=_code(error), error=error, model=card.id, attempts=len(branch.own), cost_usd=cost_usd)
                 self._fail(work, one, failure)
             return set() if fall.down else {one.question.index for one in asked}
         finally:
@@ -182,9 +180,7 @@ class Decider:
             code = REFUSED if reading.refusal else LOW_MASS
             self._fail(work, one, Failure(code=code, reading=reading, model=card.id, attempts=attempts, cost_usd=cost_usd))
             return
-        answer = answer_of(
-            one.question, reading, model=card.id, attempts=attempts, cost_usd=cost_usd, prompt_version=version
-        )
+        answer = answer_of(one.question, reading, model=card.id, attempts=attempts, cost_usd=cost_usd, prompt_version=version)
         work.outcomes[one.question.index] = _added(work, answer)
 
     def _fail(self, work: Work, one: Asked, failure: Failure) -> None:

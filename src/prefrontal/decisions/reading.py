@@ -112,6 +112,4 @@ def _one_token(prepared: Prepared, listed: list[Any], *, post: bool) -> Reading 
         return Reading(probabilities=normalised([found.get(code, 0.0) for code in prepared.codes]), source="logprobs")
     logs = [math.log(found[code]) if found.get(code) else None for code in prepared.codes]
     probabilities, mass, bounded = from_logprobs(logs, math.log(floor) if floor else None)
-    return Reading(
-        probabilities=probabilities, source="logprobs", label_mass=mass, degraded=PART_LISTED if bounded else None
-    )
+    return Reading(probabilities=probabilities, source="logprobs", label_mass=mass, degraded=PART_LISTED if bounded else None)

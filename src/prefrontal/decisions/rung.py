@@ -83,9 +83,7 @@ class Climber:
             said, card = await self._in_json(work, card, prepared, None, reasons, journal, stated=True)
             return (_refused(prepared) if said is None else reading_of_statement(prepared, said)), card
         messages = conversation(prepared, "code", work.shown, None, reasons)
-        request = (
-            grammar_request(prepared, messages, card.id) if rung == "grammar" else logprobs_request(messages, card.id)
-        )
+        request = grammar_request(prepared, messages, card.id) if rung == "grammar" else logprobs_request(messages, card.id)
         answer, card = await self._chat(work, card, request, journal)
         if declined(answer):
             return _refused(prepared), card
@@ -147,9 +145,7 @@ class Climber:
                 return said, card
         raise ProviderMisbehaved(f"Model '{card.id}' gave no answer in the form asked for.", model=card.id)
 
-    async def _chat(
-        self, work: Work, card: ModelCard, request: ChatRequest, journal: Journal
-    ) -> tuple[ChatResponse, ModelCard]:
+    async def _chat(self, work: Work, card: ModelCard, request: ChatRequest, journal: Journal) -> tuple[ChatResponse, ModelCard]:
         effort = NO_THINKING if card.can("thinking") else work.call.effort
         call = msgspec.structs.replace(work.call, request=request, cards=(card,), effort=effort)
         return await self._executor.complete(call, journal)

@@ -14,6 +14,7 @@ from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.decision import DecisionAnswer
 from prefrontal.contracts.effort import Effort
+from prefrontal.contracts.knowledge import KnowledgeNote, Words
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import NOBODY, Degraded, Payer
 from prefrontal.contracts.plan import Plan
@@ -52,6 +53,7 @@ class Run:
     deadline: float | None = None
     admission_ms: float = 0.0
     door: Door | None = None
+    decisions: tuple[DecisionAnswer, ...] = ()
 
     def __init__(
         self,
@@ -101,7 +103,9 @@ class Run:
         self.users: tuple[str, ...] = ()
         self.finished = False
         self.record: RequestRecord | None = None
-        self.decisions: tuple[DecisionAnswer, ...] = ()
+        self.plain: ChatRequest | None = None  # as it came, where passages were put into `request`
+        self.knowledge: KnowledgeNote | None = None
+        self.words: tuple[Words, ...] = ()
 
     def to(self, state: State) -> None:
         """Go to `state`. Raises InvariantBroken when the table forbids it."""
@@ -124,6 +128,11 @@ class Run:
     def standing(self) -> tuple[RateStanding, ...]:
         """Return what is left of the caller's rate limits; nothing where none holds."""
         return () if self.purse is None else self.purse.standing(self.model)
+
+    @property
+    def given(self) -> ChatRequest:
+        """The request without the passages that were put into it: what its caller will send again in the next turn."""
+        return self.request if self.plain is None else self.plain
 
     @property
     def payer(self) -> Payer:
@@ -214,6 +223,7 @@ class Run:
             config_hash=self.world.hash,
             metadata=without_people(self.request.metadata),
             decisions=self.decisions,
+            knowledge=self.knowledge,
             content=content,
         )
 
@@ -229,6 +239,15 @@ def effort_unsent(record: RequestRecord) -> bool:
     if record.effort_score is None or last is None or last.effort_fields:
         return False
     return any(one.field == OURS and one.action == "dropped" for one in last.dropped)
+
+
+def knowledge_shown(note: KnowledgeNote) -> dict[str, Any]:
+    """Return what an answer says of the engrams: `knowledge`, and where passages were found, `citations`."""
+    found = {name: value for name, value in msgspec.to_builtins(note).items() if name != "citations" and value is not None}
+    shown: dict[str, Any] = {"knowledge": {"found": bool(note.citations), **found}}
+    if note.citations:
+        shown["citations"] = msgspec.to_builtins(note.citations)
+    return shown
 
 
 def extension(record: RequestRecord) -> dict[str, Any]:
@@ -252,6 +271,8 @@ def extension(record: RequestRecord) -> dict[str, Any]:
         shown["tool"] = record.tool
     if record.cache is not None:
         shown["cache"] = {name: value for name, value in msgspec.structs.asdict(record.cache).items() if value is not None}
+    if record.knowledge is not None:
+        shown.update(knowledge_shown(record.knowledge))
     if record.degraded is not None:
         shown["degraded"] = msgspec.to_builtins(record.degraded)
     dropped = told(record.dropped) if record.dropped else ()

@@ -88,7 +88,9 @@ def build_random(
     output[EOS_ID, 1] = 10.0
     tensors = {"token_embd.weight": embedding, "output.weight": output, "output_norm.weight": np.ones(width, np.float32)}
     for layer in range(shape.layers):
-        matrices = {name: _noise(rng, width, width) * (attention or _ATTENTION) for name in ("attn_q", "attn_k", "attn_v", "attn_output")}
+        matrices = {
+            name: _noise(rng, width, width) * (attention or _ATTENTION) for name in ("attn_q", "attn_k", "attn_v", "attn_output")
+        }
         matrices |= {name: _noise(rng, shape.ff_width, width) for name in ("ffn_gate", "ffn_up")}
         matrices["ffn_down"] = _noise(rng, width, shape.ff_width)
         matrices["attn_output"][:2] = matrices["ffn_down"][:2] = 0.0
@@ -112,7 +114,10 @@ def systemone_template(wording: Wording) -> str:
     lines = (
         "{% for o in options %}{% set code = '" + "".join(CODES) + "'[loop.index0] %}"
         "{% set label = o.description if type == 'score' else ('"
-        + wording.words.yes + "' if o.key == 'true' else '" + wording.words.no + "') if type == 'noul' else o.key %}"
+        + wording.words.yes
+        + "' if o.key == 'true' else '"
+        + wording.words.no
+        + "') if type == 'noul' else o.key %}"
         "{% set told = none if type == 'score' else o.description %}"
         "{{ code }}) {{ label }}{{ ': ' + told if told else '' }}{{ '' if loop.last else '\\n' }}{% endfor %}" + end
     )

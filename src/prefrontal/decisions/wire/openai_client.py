@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from prefrontal.contracts.decision import YES_NO, DecisionAnswer, DecisionRequest, DecisionResponse, Media, Option, Question
+from prefrontal.contracts.decision import YES_NO, DecisionAnswer, DecisionRequest, DecisionResponse, Kind, Media, Option, Question
 from prefrontal.decisions.wire.common import (
     FIELD,
     TYPE_FIELD,
@@ -29,7 +29,7 @@ PASSED_ON = ("prompt_cache_key", "prompt_cache_options", "safety_identifier")
 """Fields of the SDK that mean something to an upstream of this dialect only."""
 
 _TOP = frozenset({"model", "input", "questions", FIELD, *PASSED_ON})
-_KINDS = {"predicate": "yes_no", "choice": "choice", "score": "score"}
+_KINDS: dict[str, Kind] = {"predicate": "yes_no", "choice": "choice", "score": "score"}
 _FIELDS = {
     "predicate": frozenset({"type", "name", "instructions", TYPE_FIELD}),
     "choice": frozenset({"type", "name", "instructions", "choices", TYPE_FIELD}),
@@ -165,7 +165,13 @@ def _question(index: int, value: object, lookup: Lookup, media: list[Media]) -> 
         options = check_options(options, "score", f"{where}.levels")
     refs = tuple([one.ref for one in media[before:]])
     return Question(
-        index=index, id=str(index), name=name, kind=_KINDS[str(kind)], instructions=instructions, options=options, media=refs  # type: ignore[arg-type]  # the table holds kinds
+        index=index,
+        id=str(index),
+        name=name,
+        kind=_KINDS[str(kind)],
+        instructions=instructions,
+        options=options,
+        media=refs,
     )
 
 

@@ -12,6 +12,7 @@ from prefrontal.contracts.decision import (
     DecisionAnswer,
     DecisionRequest,
     DecisionResponse,
+    Kind,
     Media,
     Option,
     Question,
@@ -39,7 +40,7 @@ VALIDATION = 422
 
 _TOP = frozenset({"model", "state", "questions", "images", "assets", FIELD})
 _QUESTION = frozenset({"type", "instructions", "criteria", TYPE_FIELD})
-_KINDS = {"choice": "choice", "score": "score", "noul": "yes_no"}
+_KINDS: dict[str, Kind] = {"choice": "choice", "score": "score", "noul": "yes_no"}
 
 
 def parse_systemone(body: bytes, *, max_state_bytes: int, lookup: Lookup) -> DecisionRequest:
@@ -155,7 +156,13 @@ def _question(index: int, id: str, value: object, lookup: Lookup, media: tuple[M
     text = instructions or "\n".join([_words(option.description) for option in options if option.description])
     refs = tuple([one.ref for one in media if one.ref in text])
     return Question(
-        index=index, id=id, name=id, kind=_KINDS[str(kind)], instructions=text, options=options, media=refs  # type: ignore[arg-type]  # the table holds kinds
+        index=index,
+        id=id,
+        name=id,
+        kind=_KINDS[str(kind)],
+        instructions=text,
+        options=options,
+        media=refs,
     )
 
 

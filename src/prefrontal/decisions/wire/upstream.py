@@ -211,9 +211,7 @@ def _answer_c(answer: Mapping[str, Any], question: Question) -> Reading:
     else:
         keys = [_key(value) for value in question.values]
     weights = [_number(told.get(key), question.id) for key in keys]
-    return Reading(
-        probabilities=distribution_of(weights, question.id), source="native", label_mass=_mass(answer, "label_mass")
-    )
+    return Reading(probabilities=distribution_of(weights, question.id), source="native", label_mass=_mass(answer, "label_mass"))
 
 
 # -- all ---------------------------------------------------------------------------------------------------------------
