@@ -32,6 +32,22 @@ def test_several_problems_are_all_said(run: Run, folder: Path) -> None:
     assert "2 problems" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{instructions: x, options: [a, b], rule: 'state.('}", "decisions.types.t: the rule is not valid CEL"),
+        ("{instructions: x, options: [a, b], rule: state.n, samples: [{n: c}]}", "the rule fails on the sample"),
+        ("{instructions: x, options: [a, b], models: [zz]}", "decisions.types.t.models[0]: unknown model `zz`"),
+    ],
+)
+def test_a_wrong_decision_type_is_found_before_it_serves(run: Run, folder: Path, entry: str, said: str) -> None:
+    """Its rule is compiled and tried on its samples, and its models must exist."""
+    (folder / "prefrontal.yaml").write_text(f"decisions: {{types: {{t: {entry}}}}}\n")
+    result = run("config", "check")
+    assert result.exit_code == 2
+    assert said in result.stdout
+
+
 def test_check_of_a_good_file_is_one_line(run: Run, registry: Path) -> None:
     """A file that can be used is said to be ok, by its name."""
     result = run("config", "check")

@@ -12,10 +12,12 @@ from prefrontal.errors import ConfigError, InvalidRequest
 def check(place: Place, screen: Screen, *, as_json: bool) -> int:
     """Report every problem of the configuration; return 2 when there is one that forbids its use, else 0."""
     from prefrontal.config.problems import ConfigProblems, Problem
+    from prefrontal.decisions.types import Types
 
     file: str | None = None
     try:
         found = loaded(place)
+        Types(found.config.decisions)  # the rules of decision types are tried on their samples
         problems: tuple[Problem, ...] = ()
         warnings = found.warnings
         file = None if found.file is None else str(found.file)

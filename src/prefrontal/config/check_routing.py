@@ -1,4 +1,4 @@
-"""Checks of roles, fallbacks, task routes and channels: that what they name exists and that every rule can be reached."""
+"""Checks of roles, fallbacks, task routes, channels and decision types: that what they name exists and can be reached."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ def check_routing(config: Config, policies: Iterable[str] | None, tools: Iterabl
     _task_routes(config, policies, names, note)
     _channels(config, policies, names, note)
     _reflexes(config, tools, note)
+    for name, entry in config.decisions.types.items():
+        names.models(("decisions", "types", name, "models"), entry.models)
 
 
 def _task_routes(config: Config, policies: Iterable[str] | None, names: _Names, note: Note) -> None:
