@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -34,6 +34,22 @@ class StillClock:
         return asyncio.timeout(delay_s)
 
 
+class Fragile:
+    """A connection whose statements fail while its disk is broken."""
+
+    def __init__(self, connection: sqlite3.Connection, disk: Disk) -> None:
+        self._connection = connection
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        if self._disk.broken:
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(*arguments)
+
+
 class Disk:
     """Opens databases with a bound that a test moves, or not at all. `full_at` is in bytes, None: no bound."""
 
@@ -47,7 +63,7 @@ class Disk:
         self.gate.wait(10)
         if self.broken:
             raise sqlite3.OperationalError("disk I/O error")
-        return connect(path, max_bytes=self.full_at)
+        return cast("sqlite3.Connection", Fragile(connect(path, max_bytes=self.full_at), self))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
@@ -221,6 +222,37 @@ async def test_a_disk_that_fails_refuses_and_forgets_nothing(
     vault.put_charge(charge(3))
     await vault.committed()
     assert (await vault.spent("global", 0.0))[0].pico == 300
+
+
+async def test_few_charges_are_written_without_the_writer(open_ledger: Open, clock: Any) -> None:
+    """While nobody writes, a commit is one step of the loop; it is in the file for any other connection, in order."""
+    ledger = open_ledger()
+    ledger.submit = lambda ops, done: pytest.fail("the writer was asked")  # type: ignore[method-assign]
+    vault = SqliteVault(ledger, clock=clock)
+    for state in ("held", "settled"):
+        vault.put_charge(charge(1, state=state, expires_s=DAY if state == "held" else None))
+        await vault.committed()
+        found = await ledger.read(lambda db: db.execute("SELECT held FROM charges").fetchall())
+        assert found == [(int(state == "held"),)]
+
+
+async def test_while_others_write_charges_wait_for_their_turn(open_ledger: Open, clock: Any, tmp_path: Path) -> None:
+    """A database that is being written leaves it to the writer, and the order of a charge's two ends stays."""
+    ledger = open_ledger()
+    vault = SqliteVault(ledger, clock=clock)
+    other = sqlite3.connect(tmp_path / "records.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    vault.put_charge(charge(1, state="held", expires_s=DAY))
+    waiting = asyncio.create_task(vault.committed())
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    vault.put_charge(charge(1, cost_pico=5))
+    other.execute("COMMIT")
+    other.close()
+    await waiting
+    await vault.committed()
+    found = await ledger.read(lambda db: db.execute("SELECT held, cost_pico FROM charges").fetchall())
+    assert found == [(0, 5)]
 
 
 async def test_many_commits_share_a_group(open_ledger: Open, clock: Any) -> None:

@@ -98,6 +98,7 @@ class SqliteLedger:
         )
         self._read_lock = threading.Lock()
         self._reader: sqlite3.Connection | None = None
+        self._hand: sqlite3.Connection | None = None
         self._closed = False
         self._cleaned_at: float | None = None
         self._decoder = msgspec.json.Decoder(RequestRecord)
@@ -122,8 +123,20 @@ class SqliteLedger:
             raise StoreError(
                 f"The database {self._path} cannot be opened: {error}.", hint="Check records.path and $PREFRONTAL_HOME."
             ) from error
+        self._hand = self._free_hand()
         self._writer.start()
         return self
+
+    def _free_hand(self) -> sqlite3.Connection | None:
+        """Return the connection of `write_now`: it is told at once when others write, and leaves the log to the writer."""
+        try:
+            hand = self._opener(str(self._path))
+            hand.execute("PRAGMA busy_timeout = 0")
+            hand.execute("PRAGMA wal_autocheckpoint = 0")
+        except sqlite3.Error as error:
+            log.warning("all is left to the ledger's writer: %s", error)
+            return None
+        return hand
 
     def take_turns(self) -> None:
         """Other processes write this database too: wait for each other in order."""
@@ -144,6 +157,37 @@ class SqliteLedger:
     def put(self, record: RequestRecord) -> None:
         """See `Ledger.put`."""
         self._writer.put(record)
+
+    def write_now(self, ops: list[Op]) -> bool:
+        """Commit a few statements on the caller's thread; False: nothing was written, because others write or it cannot be.
+
+        Waits for nobody and for no disk: the log is not flushed, and what is in it is moved into the file by the writer.
+        """
+        hand = self._hand
+        if hand is None or self._writer.problem is not None or self._writer.turns is not None:
+            return False
+        statements = [op for op in ops if isinstance(op, tuple)]
+        if len(statements) < len(ops):  # steps are the writer's own
+            return False
+        try:
+            hand.execute("BEGIN IMMEDIATE")
+            for statement, values in statements:
+                hand.execute(statement, values)
+            hand.execute("COMMIT")
+        except (sqlite3.Error, OverflowError, UnicodeError):  # the writer will meet it again, and knows what to do
+            self._let_go(hand)
+            return False
+        return True
+
+    def _let_go(self, hand: sqlite3.Connection) -> None:
+        """Take back what a statement that failed has left open; one that cannot even do that is not used again."""
+        try:
+            if hand.in_transaction:
+                hand.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.warning("from now on all is left to the ledger's writer: %s", error)
+            self._hand = None
+            hand.close()
 
     def submit(self, ops: list[Op], done: Done) -> None:
         """See `Writer.submit`."""
@@ -262,9 +306,12 @@ class SqliteLedger:
         if self._closed:
             return
         self._closed = True
-        await asyncio.to_thread(self._close)
+        hand, self._hand = self._hand, None
+        await asyncio.to_thread(self._close, hand)
 
-    def _close(self) -> None:
+    def _close(self, hand: sqlite3.Connection | None) -> None:
+        if hand is not None:
+            hand.close()
         self._writer.stop(CLOSE_S)
         with self._read_lock:
             if self._reader is not None:

@@ -1,4 +1,4 @@
-"""Money in the ledger's database: written by its one writer, in groups, each as soon as the one before it is on disk."""
+"""Money in the ledger's database, written in groups: at once while nobody writes, else by the writer, in order."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from prefrontal.ledger.sqlite import SqliteLedger
 from prefrontal.ledger.vault import MAX_AUDIT, Audit, SpendQuery, SpendRow, Spent
 from prefrontal.ledger.writer import Op
 
+AT_ONCE = 32
+"""Statements that are written without the writer (assumed: 0.15 ms at most; measured: 20 µs a commit, 3 µs a statement)."""
+
 WAIT_S = 5.0
 """How long a commit is waited for (assumed: a hundred times what a busy disk takes)."""
 
@@ -35,7 +38,9 @@ ADD_AUDIT = "INSERT INTO audit (at_s, actor, action, target, details) VALUES (?,
 class SqliteVault:
     """Implements `Vault` on an open `SqliteLedger`. Owned by one event loop.
 
-    While one group of statements is being committed the next one gathers, so the number of commits falls as the load rises.
+    A small group is committed where it stands: handing it to another thread and back costs four commits. Where that cannot be,
+    because the database is being written or cannot be, it goes to the writer, and while the writer has one the next gathers,
+    so the number of commits falls as the load rises.
     """
 
     def __init__(self, ledger: SqliteLedger, *, clock: Clock) -> None:
@@ -81,6 +86,9 @@ class SqliteVault:
     def _send(self) -> None:
         ops, self._ops = self._ops, []
         waiters, self._waiters = self._waiters, []
+        if len(ops) <= AT_ONCE and self._ledger.write_now(ops):
+            self._landed(waiters, None)
+            return
         loop = asyncio.get_running_loop()
 
         def done(error: str | None) -> None:
