@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Positive, Share, Votes
-from prefrontal.contracts.decision import Kind, Technique
+from prefrontal.config.schema_tiers import Batching, DecisionCache, Tiers, TypeCache
+from prefrontal.contracts.decision import Kind, Technique, Tier
 
 
 class DecisionExample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -52,14 +53,21 @@ class DecisionTypeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         Positive | None, Meta(description="After so long the rule answers, s; left out: `decisions.deadline_s`.")
     ] = None
     models: Annotated[
-        tuple[str, ...], Meta(description="Models to ask for `auto`, best first; left out: the role `decision`.")
+        tuple[str, ...], Meta(description="Models to ask for `auto`, best first; left out: the tier's, or the role `decision`.")
     ] = ()
+    tier: Annotated[
+        Tier | None, Meta(description="1 routine, 2 contextual, 3 complex; left out: `decisions.tiers.types`, or `.unknown`.")
+    ] = None
+    cache: Annotated[TypeCache | None, Meta(description="How its answers are given again; left out: they are not.")] = None
 
 
 class Decisions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Typed decisions."""
 
     types: Annotated[dict[str, DecisionTypeEntry], Meta(description="Name → a type of decision.")] = {}
+    tiers: Annotated[Tiers, Meta(description="Which models decide what, and what they may cost.")] = Tiers()
+    cache: Annotated[DecisionCache, Meta(description="Answers that are given again.")] = DecisionCache()
+    batching: Annotated[Batching, Meta(description="Questions that are sent together.")] = Batching()
     deadline_s: Annotated[
         Positive, Meta(description="After so long, from arrival, rules answer what is still open, s. Assumed.")
     ] = 10.0

@@ -19,6 +19,10 @@ StateKind = Literal["text", "json", "messages"]
 Technique = Literal["constrained", "few_shot", "chain_of_thought", "json"]
 DecisionDialect = Literal["systemone", "openai", "sglang"]
 Value = str | bool
+Tier = Literal[1, 2, 3]
+
+ROUTINE, CONTEXTUAL, COMPLEX = 1, 2, 3
+"""The tiers: what follows known rules, what needs the situation understood, what is new, creative or between several."""
 
 SOURCES: tuple[Source, ...] = ("native", "logprobs", "votes", "self_report", "rule")
 """Where a distribution may come from, the most trusted first."""
@@ -104,6 +108,8 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     state: a text, any JSON value, or a list of messages, as `state_kind` says. model: a model's name, ``auto``, or ``role/NAME``.
     instructions: for all questions. deadline_s: from arrival. cache: False asks and stores nothing there.
+    run: the run it belongs to, whose budget it is charged to (None: no run). tier: where to begin, whatever the policy says;
+    most_tier: no higher than this.
     data_class, priority: as for any request. dialect: the route it came by (``library``: none). extra: fields to pass on to an
     upstream of the same dialect.
     """
@@ -115,6 +121,9 @@ class DecisionRequest(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str = ""
     media: tuple[Media, ...] = ()
     context: DecisionContext = NO_CONTEXT
+    run: str | None = None
+    tier: Tier | None = None
+    most_tier: Tier = 3
     deadline_s: float | None = None
     cache: bool = True
     dialect: Literal["systemone", "openai", "library"] = "library"
@@ -134,7 +143,10 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     label_mass: probability the model gave to the options before they were made to sum to 1 (None: unknown).
     source: where the distribution comes from. degraded: why it is worse than asked for (None: it is not). fallback: the code of
     what went wrong when a rule had to answer. refusal: the model declined; the probabilities are then those of the fallback.
-    tier: 0 outside of tiers. attempts: calls made for it. cost_usd: its share; None: unknown.
+    tier: the one whose model answered; 0: a rule, or a model outside of tiers. tier_reason: why it began where it began, and why
+    it went on (``type``, ``creativity``, ``type, low_confidence``). degraded_by: what kept it from a better tier
+    (``agent_allowance``, ``insufficient_quota``, the code of an outage). similar: answered from the cache by a state that means the
+    same. attempts: calls made for it. cost_usd: its share; None: unknown.
     """
 
     index: int
@@ -152,7 +164,10 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     type: str | None = None
     cached: bool = False
+    similar: bool = False
     tier: int = 0
+    tier_reason: str | None = None
+    degraded_by: str | None = None
     calibrator: str | None = None
     prompt_version: str | None = None
     attempts: int = 0
