@@ -105,9 +105,9 @@ def following(begun: Route, visits: Sequence[Visit], barred: Mapping[int, str], 
     last = visits[-1] if visits else None
     degraded = next((visit.code for visit in visits if visit.how != "weak"), None)
     if last is not None and any(visit.how == "weak" for visit in visits):
-        if last.how != "weak":  # the better tier gave nothing: what there is stands
+        if last.how != "weak" or any(visit.how == "barred" for visit in visits):  # nothing better is to be had
             return Step(tier=None, reason=reason, degraded_by=degraded)
-        above = [tier for tier in range(last.tier + 1, most + 1) if barred.get(tier) != NO_TIER_MODEL]
+        above = [tier for tier in range(last.tier + 1, most + 1) if tier not in seen and barred.get(tier) != NO_TIER_MODEL]
         if not above:
             return Step(tier=None, reason=reason, degraded_by=degraded)
         stop = barred.get(above[0])
