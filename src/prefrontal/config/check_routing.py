@@ -37,6 +37,10 @@ def check_routing(config: Config, policies: Iterable[str] | None, tools: Iterabl
     _reflexes(config, tools, note)
     for name, entry in config.decisions.types.items():
         names.models(("decisions", "types", name, "models"), entry.models)
+    for lens, reads in config.lenses.items():
+        for field, named in (("model", reads.model), ("secondary", reads.secondary)):
+            if named is not None:
+                names.targets(("lenses", lens, field), (named,))
 
 
 def _task_routes(config: Config, policies: Iterable[str] | None, names: _Names, note: Note) -> None:
