@@ -67,3 +67,9 @@ def feed_all(decoder: SSEDecoder, pieces: list[bytes]) -> None:
     """Feed every piece."""
     for piece in pieces:
         decoder.feed(piece)
+
+
+def test_a_line_feed_after_a_return_that_was_followed_by_more_is_a_line_end() -> None:
+    """Only a line feed right behind a return belongs to it, also when the bytes are cut between the next line and its end."""
+    pieces = [b"event: a\rdata: x", b"\n", b"\ndata: y\r", b"\n\r"]
+    assert decode(pieces) == decode([b"".join(pieces)]) == [Event("a", "x"), Event(None, "y")]

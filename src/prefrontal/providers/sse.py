@@ -53,7 +53,7 @@ class SSEDecoder:
                 raise self._too_long()
             return []
         whole, rest = data[: cut + 1], data[cut + 1 :]
-        self._skip_lf = data[cut] == 13
+        self._skip_lf = data[cut] == 13 and not rest
         if self._buffer:
             self._buffer += whole
             whole = bytes(self._buffer)

@@ -21,7 +21,7 @@ class _Open:
     def __init__(self, block: dict[str, Any], call: int) -> None:
         self.kind = str(block.get("type"))
         self.call = call
-        self.signature = block.get("signature") or "" if self.kind == "thinking" else ""
+        self.signature = (_word(block, "signature") or "") if self.kind == "thinking" else ""
         self.input = block.get("input")
         self.got = False
 
@@ -78,7 +78,7 @@ class AnthropicStream(JSONEvents):
     def _start(self, value: dict[str, Any]) -> list[Chunk]:
         block = self._object(value, "content_block")
         opened = _Open(block, self._calls)
-        self._open[int(value.get("index") or 0)] = opened
+        self._open[_index(value)] = opened
         match opened.kind:
             case "text":
                 text = _word(block, "text")
@@ -97,7 +97,7 @@ class AnthropicStream(JSONEvents):
 
     def _delta(self, value: dict[str, Any]) -> list[Chunk]:
         delta = self._object(value, "delta")
-        opened = self._open.get(int(value.get("index") or 0))
+        opened = self._open.get(_index(value))
         match delta.get("type"):
             case "text_delta":
                 return [Chunk(text=_word(delta, "text") or "")]
@@ -116,7 +116,7 @@ class AnthropicStream(JSONEvents):
                 return [Chunk(extra={DIALECT: value})]
 
     def _stop(self, value: dict[str, Any]) -> list[Chunk]:
-        opened = self._open.pop(int(value.get("index") or 0), None)
+        opened = self._open.pop(_index(value), None)
         if opened is None:
             return []
         if opened.signature:
@@ -142,6 +142,11 @@ class AnthropicStream(JSONEvents):
             extra={DIALECT: {"type": "message_delta", "delta": own}} if own else None,
         )
         return [last]
+
+
+def _index(value: dict[str, Any]) -> int:
+    found = value.get("index")
+    return found if isinstance(found, int) else 0
 
 
 def _word(value: dict[str, Any], key: str) -> str | None:

@@ -18,7 +18,9 @@ from prefrontal.providers.profile import Profile
 from prefrontal.providers.reasoning import DETAILS, FIELDS, Read, StreamReader, tag_mode
 from prefrontal.providers.sse import MAX_LINE_BYTES, Event, SSEDecoder
 
-_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
+_TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "choice", "delta"})
+"""Known fields of a chunk, and the two names under which a chunk's `extra` holds what is unknown deeper in it."""
+
 _CHOICE = frozenset({"index", "delta", "message", "text", "finish_reason", "logprobs"})
 _DELTA = frozenset({"role", "content", "refusal", "tool_calls", *FIELDS})
 MAX_CHOICES = 128
@@ -200,12 +202,13 @@ class OpenAIStreamParser:
         delta = raw.get("delta")
         if not isinstance(delta, dict):
             text = raw.get("text")
-            delta = {"content": text} if isinstance(text, str) else raw.get("message") or {}
+            message = raw.get("message")
+            delta = {"content": text} if isinstance(text, str) else message if isinstance(message, dict) else {}
         read = state.reader.read(delta)
         fields = self._identity(whole)
         fields.update(top)
-        role = delta.get("role")
-        if role:
+        role = _word(delta.get("role"))
+        if role is not None:
             fields["role"] = role
         raw_calls = delta.get("tool_calls")
         if raw_calls:
@@ -218,7 +221,7 @@ class OpenAIStreamParser:
             reason = finish_of(finish, called=bool(state.calls))
             if reason is not None:
                 state.finished = True
-                fields.update(finish_reason=reason, raw_finish=finish)
+                fields.update(finish_reason=reason, raw_finish=_word(finish))
                 rest = state.reader.finish(truncated=reason == "length")
                 reasoning, text = reasoning + rest.reasoning, text + rest.text
         logprobs = raw.get("logprobs")
@@ -254,7 +257,9 @@ def _read_calls(raw: object, state: _Choice) -> tuple[ToolCallDelta, ...]:
         if not isinstance(call, dict):
             raise ProviderMisbehaved("A tool call of the upstream's answer is not an object.")
         inner = call.get("function") or call.get("custom") or {}
-        call_id, index = call.get("id"), call.get("index")
+        if not isinstance(inner, dict):
+            raise ProviderMisbehaved("A tool call of the upstream's answer has no object with its name.")
+        call_id, index, name = _word(call.get("id")), call.get("index"), _word(inner.get("name"))
         if not isinstance(index, int):
             key = call_id or f"#{len(state.calls)}"
             index = state.calls.get(key, len(state.calls))
@@ -265,13 +270,18 @@ def _read_calls(raw: object, state: _Choice) -> tuple[ToolCallDelta, ...]:
         found.append(
             ToolCallDelta(
                 index=index,
-                id=call_id or None,
-                name=inner.get("name") or None,
+                id=call_id,
+                name=name,
                 arguments=arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments),
-                signature=google.get("thought_signature") if isinstance(google, dict) else None,
+                signature=_word(google.get("thought_signature")) if isinstance(google, dict) else None,
             )
         )
     return tuple(found)
+
+
+def _word(value: object) -> str | None:
+    """`value` where it is a text that says something."""
+    return value if isinstance(value, str) and value else None
 
 
 def _json(value: object) -> str:
