@@ -23,7 +23,7 @@ from prefrontal.contracts.reach import Reach, is_listed
 from prefrontal.errors import InvalidRequest, PayloadTooLarge
 from prefrontal.execute.addresses import is_disguised, is_public
 from prefrontal.execute.egress import check_reach
-from prefrontal.execute.media import Fetched, check_opaque, fetches_itself, named_by_url, with_bytes
+from prefrontal.execute.media import Fetched, check_opaque, fetches_itself, named_by_url, texts_only, with_bytes
 from prefrontal.execute.transport.base import Egress
 from prefrontal.execute.transport.names import LocalNames, result
 from prefrontal.providers.profile import Profile
@@ -84,7 +84,7 @@ class Fetcher:
             InvalidRequest: a URL is not to be fetched or gave nothing usable. PayloadTooLarge. EgressDenied. CapabilityMissing:
             a part of an unknown kind has an address.
         """
-        if not fetches_itself(card, profile):
+        if texts_only(request) or not fetches_itself(card, profile):
             return request
         check_opaque(request, card.id)
         wanted = named_by_url(request)

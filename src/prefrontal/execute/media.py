@@ -59,6 +59,11 @@ def fetches_itself(card: ModelCard, profile: Profile) -> bool:
     return "." not in host or not is_public(host, unless_name=True)
 
 
+def texts_only(request: ChatRequest) -> bool:
+    """Return whether nothing of the request could have an address: most requests, told apart from the others at little cost."""
+    return all([len(message.blocks) == 1 and type(message.blocks[0]) is Text for message in request.messages])
+
+
 def named_by_url(request: ChatRequest) -> tuple[Image | File, ...]:
     """Return the images and files that the request names by URL instead of carrying them."""
     found: list[Image | File] = []

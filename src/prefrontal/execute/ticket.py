@@ -33,10 +33,11 @@ MARGIN_S = 60.0
 class Ticket:
     """One attempt on its way through a model.
 
-    `seated`: it holds a slot. `sent`: the upstream has been asked. `settled`: its entry is closed and its slot is free.
+    `seated`: it holds a slot. `sent`: the upstream has been asked. `settled`: its entry is closed and its slot is free. `turn`:
+    which of the model's calls it is, counted from 1.
     """
 
-    __slots__ = ("call", "entry", "journal", "reservation", "seated", "sent", "settled", "state", "trial")
+    __slots__ = ("call", "entry", "journal", "reservation", "seated", "sent", "settled", "state", "trial", "turn")
 
     def __init__(self, call: Call, state: ModelState, entry: Entry, journal: Journal) -> None:
         self.call = call
@@ -47,6 +48,7 @@ class Ticket:
         self.sent = False
         self.settled = False
         self.trial = False
+        self.turn = 0
         self.reservation: Reservation | None = None
 
 
@@ -77,6 +79,7 @@ class Desk:
             state.breaker = breaker.started(state.breaker)
             ticket.trial = True
         state.calls += 1
+        ticket.turn = state.calls
         if call.purse is not None:
             await self._reserve(ticket, call.purse)
         return ticket
@@ -109,7 +112,7 @@ class Desk:
         """Return the reported usage, and learn from it; without one, an estimate marked as such."""
         state, request = ticket.state, ticket.call.request
         if usage is not None and usage.source == "reported":
-            if usage.input_tokens and (state.calls <= LEARN_FIRST or state.calls % LEARN_EVERY == 0):
+            if usage.input_tokens and (ticket.turn <= LEARN_FIRST or ticket.turn % LEARN_EVERY == 0):
                 estimated = estimate_request(request, state.calibration)
                 state.calibration = state.calibration.update(estimated, usage.input_tokens)
             return usage
