@@ -12,9 +12,11 @@ import msgspec
 import pytest
 
 from prefrontal.chat.usage import Usage
+from prefrontal.clock import SystemClock
 from prefrontal.contracts.money import Budget, Charge
 from prefrontal.contracts.record import Attempt
 from prefrontal.errors import QuotaExceeded, StoreError
+from prefrontal.ledger import sqlite_vault
 from prefrontal.ledger.keyring import FRESH_S, STALE_S, KeyRing
 from prefrontal.ledger.keys import VirtualKey, digest_of, shown_of
 from prefrontal.ledger.postgres.pool import Postgres
@@ -253,6 +255,22 @@ async def test_while_others_write_charges_wait_for_their_turn(open_ledger: Open,
     await vault.committed()
     found = await ledger.read(lambda db: db.execute("SELECT held, cost_pico FROM charges").fetchall())
     assert found == [(0, 5)]
+
+
+async def test_nobody_waits_for_a_writer_without_end(open_ledger: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that does not come back is told of after a while; whoever waits behind what it has hears of it, too."""
+    monkeypatch.setattr(sqlite_vault, "WAIT_S", 0.05)
+    ledger = open_ledger()
+    ledger.write_now = lambda ops: False  # type: ignore[method-assign]
+    ledger.submit = lambda ops, done: None  # type: ignore[method-assign]
+    vault = SqliteVault(ledger, clock=SystemClock())
+    vault.put_charge(charge(1))
+    first = asyncio.create_task(vault.committed())
+    await asyncio.sleep(0.01)
+    vault.put_charge(charge(2))
+    for waiting in (first, asyncio.create_task(vault.committed())):
+        with pytest.raises(StoreError, match="nothing was committed"):
+            await waiting
 
 
 async def test_many_commits_share_a_group(open_ledger: Open, clock: Any) -> None:

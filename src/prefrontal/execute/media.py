@@ -61,7 +61,7 @@ def fetches_itself(card: ModelCard, profile: Profile) -> bool:
 
 def texts_only(request: ChatRequest) -> bool:
     """Return whether nothing of the request could have an address: most requests, told apart from the others at little cost."""
-    return all([len(message.blocks) == 1 and type(message.blocks[0]) is Text for message in request.messages])
+    return all(len(message.blocks) == 1 and type(message.blocks[0]) is Text for message in request.messages)
 
 
 def named_by_url(request: ChatRequest) -> tuple[Image | File, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterable
 
 import msgspec
 
@@ -49,6 +50,7 @@ class SqliteVault:
         self._ops: list[Op] = []
         self._waiters: list[asyncio.Future[str | None]] = []
         self._flying = False
+        self._watch: asyncio.Task[None] | None = None
         self._decoder = msgspec.json.Decoder(VirtualKey)
 
     # -- writing -----------------------------------------------------------------------------------------------------
@@ -69,11 +71,7 @@ class SqliteVault:
         self._waiters.append(waiter)
         if not self._ops:  # what is in flight is all there is: an empty group after it tells when it is done
             self._add()
-        try:
-            async with self._clock.timeout(WAIT_S):
-                error = await waiter
-        except TimeoutError:
-            error = f"nothing was committed for {WAIT_S:g} s"
+        error = await waiter
         if error is not None:
             raise StoreError(f"The ledger cannot be written: {error}.", retry_after_s=5.0)
 
@@ -97,12 +95,20 @@ class SqliteVault:
             except RuntimeError:  # the loop was closed: nobody waits any more
                 return
 
+        self._watch = asyncio.create_task(self._lose_patience(waiters), name="a commit")
         self._ledger.submit(ops, done)
 
+    async def _lose_patience(self, waiters: list[asyncio.Future[str | None]]) -> None:
+        """Tell all who wait when the writer has not come back in time; it may yet."""
+        while True:
+            await self._clock.sleep(WAIT_S)
+            _tell((*waiters, *self._waiters), f"nothing was committed for {WAIT_S:g} s")
+
     def _landed(self, waiters: list[asyncio.Future[str | None]], error: str | None) -> None:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(error)
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        _tell(waiters, error)
         if self._ops or self._waiters:
             self._send()
         else:
@@ -170,6 +176,12 @@ class SqliteVault:
             Audit(at_s=at_s, actor=actor, action=action, target=target, details=details)
             for at_s, actor, action, target, details in rows
         ]
+
+
+def _tell(waiters: Iterable[asyncio.Future[str | None]], error: str | None) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(error)
 
 
 async def read_report(ledger: SqliteLedger, query: SpendQuery) -> list[SpendRow]:
