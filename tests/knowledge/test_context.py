@@ -105,7 +105,7 @@ def test_a_passage_cannot_end_its_own_quotation(make: Make, clock: FakeClock) ->
     with Searcher(path) as searcher:
         made = context("where does the heron nest", [Shelf(name='e"<', searcher=searcher)], max_tokens=2_000, threshold=0.1)
     marks = re.findall(
-        r'^<passage number="\d+" source="[^"<>\n]*" lines="\d+-\d+"(?: title="[^"<>\n]*")? mark="(\w{12})">$', made.text, re.M
+        r'^<passage number="\d+" source="[^"<>\n]*" lines="\d+-\d+"(?: title="[^"<>\n]*")? mark="(\w{16})">$', made.text, re.M
     )
     assert len(marks) == 1
     assert made.text.endswith(f'</passage mark="{marks[0]}">')

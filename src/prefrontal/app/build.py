@@ -17,6 +17,7 @@ from prefrontal.app.engine_memory import EngineMemory, Nvml
 from prefrontal.app.engines import Lender, OnDemand, own_engines
 from prefrontal.app.fetching import open_fetcher
 from prefrontal.app.judging import apply_forms, open_judge
+from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.ledgers import open_ledger
 from prefrontal.app.library import Prefrontal
 from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
@@ -98,6 +99,7 @@ class Builder:
         self.host = PsutilHost()
         self.people = Pseudonyms(key=None, file=self.home.root / KEY_FILE)
         self.desk = DecisionDesk()
+        self.knowledge = Knowledge(self.home.engrams, clock=clock)
         self.memory_bytes = psutil.virtual_memory().total
 
     # -- configuration -------------------------------------------------------------------------------------------------
@@ -187,9 +189,11 @@ class Builder:
             counter=TokenCounter(transport=transport, providers=providers, profiles=self.profiles, runtime=runtime),
             money=money,
             desk=self.desk,
+            knowledge=self.knowledge,
             profiles=self.profiles,
         )
         closers.append(pf.knowledge.aclose)
+        self._background(self.knowledge.configure(config.knowledge))
         pf.telemetry = telemetry
         pf.engine_memory = self._engine_memory(engines, closers)
         discovery.on_change = lambda cards: self._discovered(pf, cards)
@@ -289,6 +293,7 @@ class Builder:
                 sink=sink,
                 tracing=tracing,
                 timezone=machine_zone(self.env),
+                librarian=self.knowledge,
                 door=Door(holder.current.config.limits, self.clock),
                 treasury=money.treasury,
                 users=self.people.all_of,
@@ -324,6 +329,7 @@ class Builder:
         self._sync_engines(pf, new)
         apply_forms(new.config, pf.machine.parts, changed=bool(changes))
         if changes:
+            self._background(self.knowledge.configure(new.config.knowledge))
             pf.decider.capabilities.forget()
             self._background(self._ask_engines(pf, probe, new))
             self._background(self._budget(pf, new.config))

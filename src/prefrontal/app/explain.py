@@ -8,6 +8,7 @@ import msgspec
 
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.machine.machine import Explanation
+from prefrontal.machine.run import knowledge_shown
 from prefrontal.plan.balance import Chosen
 
 
@@ -51,4 +52,5 @@ def explanation(found: Explanation) -> dict[str, Any]:
         "candidates": [msgspec.to_builtins(candidate) for candidate in plan.candidates],
         "assessment": None if run.assessment is None else msgspec.to_builtins(run.assessment),
         "states": list(run.states),
+        **({} if run.knowledge is None else knowledge_shown(run.knowledge)),
     }

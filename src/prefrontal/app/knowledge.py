@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prefrontal.clock import Clock
-from prefrontal.errors import NotFound, PrefrontalError, StoreError
+from prefrontal.config.schema_knowledge import Knowledge as Settings
+from prefrontal.contracts.knowledge import Found, KnowledgeNote, Wanted
+from prefrontal.errors import CapabilityMissing, NotFound, PrefrontalError, StoreError
 from prefrontal.knowledge.installed import require
 
 if TYPE_CHECKING:
@@ -20,15 +24,71 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
+AT_ONCE = 8
+"""Questions that are looked up at the same time (assumed): the threads of the process do other things, too."""
+
 
 class Knowledge:
-    """Searches the engrams of a folder. Nothing is loaded before the first question."""
+    """Searches the engrams of a folder. Nothing is loaded before the first question. Belongs to one event loop."""
 
     def __init__(self, folder: Path, *, clock: Clock) -> None:
-        self._folder = folder
+        self.folder = folder
         self._clock = clock
+        self._settings = Settings()
         self._cache: EngramCache | None = None
         self._lock = threading.Lock()
+        self._gate = asyncio.Semaphore(AT_ONCE)
+        self._key = secrets.token_bytes(32)  # of the marks around passages: whoever writes a passage must not guess them
+
+    def configure(self, settings: Settings) -> Coroutine[Any, Any, None]:
+        """Let settings hold from now on; return what opens the engrams that are to be open, for the background."""
+        self._settings = settings
+        if self._cache is not None:
+            self._cache.most_bytes = settings.cache_bytes
+        return self.preload()
+
+    async def preload(self) -> None:
+        """Open the engrams that are to be open from the start, and find their thresholds; what cannot be opened is logged."""
+        names = self._settings.preload
+        if names:
+            try:
+                known = await asyncio.to_thread(lambda: self._opened().names())
+            except PrefrontalError as error:
+                log.warning("no engram was opened: %s", error.text)
+                return
+            for name in known if "*" in names else names:
+                try:
+                    await self._asked(name, _warm)
+                except PrefrontalError as error:
+                    log.warning("the engram %s was not opened: %s", name, error.text)
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Names of the engrams that are open, the one asked longest ago first."""
+        return () if self._cache is None else self._cache.opened
+
+    async def find(self, question: str, wanted: Wanted) -> Found:
+        """Return the passages for a question that fit, delimited, or none with the reason.
+
+        Raises NotFound, StoreError for an engram that the caller named, CapabilityMissing without the extra `knowledge`.
+        """
+
+        def look() -> Found:
+            from prefrontal.app.passages import passages
+
+            return passages(self._opened(), question, wanted, self._settings, key=self._key)
+
+        async with self._gate:
+            try:
+                return await asyncio.to_thread(look)
+            except CapabilityMissing as error:
+                if wanted.asked:
+                    raise
+                return Found(note=KnowledgeNote(engrams=(), reason=error.message))
+            except StoreError as error:
+                raise StoreError(_without(self.folder, error.message), hint=error.hint) from error
 
     async def engrams(self) -> list[dict[str, Any]]:
         """Return what can be searched: name, version, files, passages. A damaged engram is listed with its problem.
@@ -77,9 +137,10 @@ class Knowledge:
                 with self._opened().using(name) as searcher:
                     return question(searcher)
             except StoreError as error:  # callers are told which engram, not where it lies
-                raise StoreError(_without(self._folder, error.message), hint=error.hint) from error
+                raise StoreError(_without(self.folder, error.message), hint=error.hint) from error
 
-        return await asyncio.to_thread(run)
+        async with self._gate:
+            return await asyncio.to_thread(run)
 
     def _list(self) -> list[dict[str, Any]]:
         cache = self._opened()
@@ -91,8 +152,14 @@ class Knowledge:
 
         with self._lock:
             if self._cache is None:
-                self._cache = EngramCache(self._folder)
+                self._cache = EngramCache(self.folder, most_bytes=self._settings.cache_bytes)
             return self._cache
+
+
+def _warm(searcher: Searcher) -> None:
+    from prefrontal.knowledge.evidence import threshold
+
+    threshold(searcher)
 
 
 def _entry(folder: Path, name: str) -> dict[str, Any]:

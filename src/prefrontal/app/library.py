@@ -72,6 +72,7 @@ class Prefrontal:
         counter: TokenCounter,
         money: Money,
         desk: DecisionDesk,
+        knowledge: Knowledge,
         profiles: Mapping[str, Profile],
     ) -> None:
         self.machine = machine
@@ -89,7 +90,7 @@ class Prefrontal:
         self.decider = Decider(executor=machine.parts.executor, clock=self.clock, profiles=profiles)
         self._views: dict[frozenset[str], World] = {}
         self._world: tuple[Current[Registry], World] | None = None
-        self.knowledge = Knowledge(home.engrams, clock=self.clock)
+        self.knowledge = knowledge
         self.telemetry: TelemetryWorker | None = None
         self.engine_memory: EngineMemory | None = None
         self.replicas: Replicas | None = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from prefrontal.chat.blocks import Block
 
@@ -76,6 +77,22 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     n: int | None = None
 
 
+class EngramWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An engram to answer from. Of two passages that hold as much of the question the one of the higher `weight` comes first.
+
+    The rest narrows what is looked at, as in a search: `scope` is a folder; `paths`, `exclude` and `symbols` are globs.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    weight: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    scope: str = ""
+    paths: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()
+
+
 class Hints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The request's extension object `x_prefrontal`: what the caller tells the executive. All optional.
 
@@ -85,7 +102,8 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     data_class: what kind of data this is, for `egress.by_data_class`. deadline_s: seconds from arrival.
     fallback: False forbids another model than the first. trace: False keeps headers only.
     cache: what the response cache may do; the words are explained in `contracts.cache`. priority: who is refused first when there
-    is more work than room.
+    is more work than room. knowledge: the engrams to answer from; an empty list: none, whatever the configuration says.
+    lens: the lenses that read the request first, which the answer then shows; ``True``: the channel's; ``False``: none.
     """
 
     prefer: Literal["quality", "cost", "latency", "balanced"] | None = None
@@ -103,6 +121,8 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     priority: Literal["low", "normal", "high"] | None = None
     data_class: str | None = None
     cache: Literal["use", "bypass", "refresh", "no-store"] | None = None
+    knowledge: tuple[str | EngramWish, ...] | None = None
+    lens: str | tuple[str, ...] | bool | None = None
 
 
 NO_HINTS = Hints()

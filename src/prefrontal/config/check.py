@@ -12,6 +12,7 @@ import msgspec
 
 from prefrontal.config.check_deployments import check_deployments
 from prefrontal.config.check_egress import check_egress
+from prefrontal.config.check_knowledge import check_knowledge
 from prefrontal.config.check_money import check_money
 from prefrontal.config.check_redis import check_redis
 from prefrontal.config.check_routing import check_routing
@@ -62,6 +63,7 @@ def check(config: Config, known: Known, *, models_dir: Path, exists: Callable[[P
     check_store(config, note)
     check_redis(config, note)
     check_egress(config, note)
+    check_knowledge(config, note)
     _check_server(config, note)
     _check_limits(config, note)
     _check_discovery(config, known, note)

@@ -14,6 +14,8 @@ from msgspec import Meta
 from prefrontal.config.schema_cache import Cache
 from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
 from prefrontal.config.schema_egress import Egress, EgressRule, Fetch
+from prefrontal.config.schema_knowledge import EngramEntry, Knowledge
+from prefrontal.config.schema_lenses import LensEntry
 from prefrontal.config.schema_models import (
     DecisionRouteEntry,
     EffortEntry,
@@ -53,6 +55,7 @@ from prefrontal.config.schema_service import (
 from prefrontal.config.schema_store import Store
 from prefrontal.config.schema_structured import StructuredOutput
 from prefrontal.config.schema_telemetry import Telemetry
+from prefrontal.contracts.lens import LensName
 
 __all__ = [
     "BUILTIN_POLICIES",
@@ -73,7 +76,10 @@ __all__ = [
     "Egress",
     "EgressRule",
     "Engine",
+    "EngramEntry",
     "Fetch",
+    "Knowledge",
+    "LensEntry",
     "Limits",
     "Logging",
     "ModelEntry",
@@ -126,6 +132,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = ()
     cache: Annotated[Cache, Meta(description="Giving the same answer to the same request.")] = Cache()
     decisions: Annotated[Decisions, Meta(description="Typed decisions.")] = Decisions()
+    lenses: Annotated[
+        dict[LensName, LensEntry],
+        Meta(description="Lens → how it reads: `task`, `risk`, `domains`. A request or a channel says which are used."),
+    ] = {}
+    knowledge: Annotated[Knowledge, Meta(description="Engrams that requests are answered from.")] = Knowledge()
     records: Annotated[Records, Meta(description="The record each request leaves.")] = Records()
     store: Annotated[Store, Meta(description="Postgres, for several gateways that act as one.")] = Store()
     redis: Annotated[Redis, Meta(description="Redis or Valkey, for several gateways that act as one.")] = Redis()

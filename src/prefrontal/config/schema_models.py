@@ -169,6 +169,10 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         bool | None,
         Meta(description="Whether requests to it use the response cache; false: never; left out: as they and `cache.mode` say."),
     ] = None
+    knowledge: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Engrams that requests naming this model are answered from; left out: `knowledge.default`."),
+    ] = None
     extra_body: Annotated[dict[str, Any] | None, Meta(description="Fields added to every request body as they are.")] = None
     licence: Annotated[str | None, Meta(description="The weights' licence, shown in `/v1/models`.")] = None
     version: Annotated[str | None, Meta(description="The model's version, shown in `/v1/models`.")] = None

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from prefrontal.config.schema_numbers import Count, Positive, Share, Temperature
 from prefrontal.config.schema_resilience import HedgeEntry
+from prefrontal.contracts.lens import LensName
 
 Prefer = Literal["quality", "cost", "latency", "balanced"]
 Philosophy = Literal["conservative", "balanced", "aggressive"]
@@ -86,6 +87,14 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(description="Whether its requests use the response cache; false: never; left out: as they and `cache.mode` say."),
     ] = None
     data_class: Annotated[str | None, Meta(description="Class of the data in this channel, of `egress.by_data_class`.")] = None
+    knowledge: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="Engrams its requests are answered from; left out: as the model and `knowledge.default` say."),
+    ] = None
+    lens: Annotated[
+        tuple[LensName, ...],
+        Meta(description="Lenses that read its requests to `auto` first; a request may name others, or none with `false`."),
+    ] = ()
     hedge: Annotated[
         HedgeEntry | None,
         Meta(description="A second attempt beside a slow first one, for models that say nothing of it themselves."),

@@ -10,6 +10,7 @@ from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.decision import DecisionAnswer
+from prefrontal.contracts.knowledge import KnowledgeNote
 from prefrontal.contracts.money import Degraded
 from prefrontal.contracts.plan import Plan
 from prefrontal.contracts.resilience import Priority, Shed
@@ -73,6 +74,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     the tokens of the call that was made for it once, and costs nothing.
     `shed`: why it was refused unanswered for want of room; `admission_ms`: how long it waited to be let in.
     `decisions` are the answers of a decision request; where content is not stored, without the words of questions made for it.
+    `knowledge` says which passages of which engrams went into the prompt (None: none were asked for), not their words.
     `content` is stored only when configured, with secrets removed; `content_dropped` says that it had to be left out.
     """
 
@@ -120,5 +122,6 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     config_hash: str | None = None
     metadata: dict[str, Any] | None = None
     decisions: tuple[DecisionAnswer, ...] = ()
+    knowledge: KnowledgeNote | None = None
     content: dict[str, Any] | None = None
     content_dropped: bool = False

@@ -58,11 +58,11 @@ class _Open:
 
 
 class EngramCache:
-    """The engrams of a folder, by their names. Its methods may be called from any thread."""
+    """The engrams of a folder, by their names. Its methods may be called from any thread. `most_bytes` holds from the next use."""
 
     def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
         self.folder = folder
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
@@ -141,7 +141,7 @@ class EngramCache:
     def _shrink(self, keep: str) -> None:
         total = sum(one.size_bytes for one in self._open.values())
         for name in [name for name in self._open if name != keep]:
-            if total <= self._most:
+            if total <= self.most_bytes:
                 return
             total -= self._open[name].size_bytes
             self._drop(name)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
-
-from prefrontal.knowledge.context import Citation
 
 NUMBERS = re.compile(r"\[(\d{1,4}(?:\s*[,;–-]\s*\d{1,4})*)\]")
 QUOTE = re.compile(r"[\"“„«]([^\"“”„«»]{1,2000})[\"”“»]")
@@ -19,6 +17,20 @@ MOST_RANGE = 50
 """Longest range of numbers that is taken apart, as in [1-5]."""
 
 Problem = Literal["unknown_number", "quote_not_found"]
+
+
+class Cited(Protocol):
+    """A passage that was given under a number."""
+
+    @property
+    def number(self) -> int:
+        """The number."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """Its words."""
+        ...
 
 
 class CitationFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +55,7 @@ class CitationCheck(msgspec.Struct, frozen=True, kw_only=True):
         return not self.findings
 
 
-def check_citations(answer: str, citations: Sequence[Citation]) -> CitationCheck:
+def check_citations(answer: str, citations: Sequence[Cited]) -> CitationCheck:
     """Check an answer against the citations it was given.
 
     A quote belongs to the numbers in its sentence; it must occur in the text of at least one of them. White space and the

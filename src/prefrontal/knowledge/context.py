@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import math
+import re
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -27,12 +29,28 @@ HEAD = (
 )
 
 
+MARK_DIGITS = 16
+"""Hexadecimal digits of the mark: 64 bits, so that whoever does not hold the key guesses it in no lifetime."""
+
+FRAMES = re.compile(r"<(?=\s*/?\s*passage\b)", re.IGNORECASE)
+SPECIAL = re.compile(
+    r"<(?=[|｜][^\s<>]{1,60}[|｜]>|/?s>|</?SYS>>|(?:start|end)_of_turn>|/?(?:system|user|assistant|think|tool_call)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\])"
+)
+"""What chat templates put between turns: an engine that reads it in a passage would see a turn that nobody took."""
+
+
 class Shelf(msgspec.Struct, frozen=True, kw_only=True):
-    """An engram to take passages from; those of a higher `weight` come first at equal evidence."""
+    """An engram to take passages from; those of a higher `weight` come first at equal evidence.
+
+    where, threshold: for this engram, instead of those of the call.
+    """
 
     name: str
     searcher: Searcher
     weight: float = 1.0
+    where: Filter | None = None
+    threshold: float | None = None
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,11 +99,13 @@ def context(
     where: Filter | None = None,
     threshold: float | None = None,
     count: Callable[[str], int] = tokens_of,
+    key: bytes = b"",
 ) -> Context:
     """Return the best passages that fit `max_tokens` together with what frames them, or nothing, saying why.
 
     Passages that repeat another are left out; where the budget allows, what stands right before and after a passage in its
-    file is added. `threshold` overrides the engrams' own. Raises InvalidRequest for a budget below 1 or without an engram.
+    file is added. `threshold` overrides the engrams' own. key: a secret from which the mark of the frames is made; without one
+    a passage's author who knows the question could work it out. Raises InvalidRequest for a budget below 1 or without an engram.
     """
     if max_tokens < 1:
         raise InvalidRequest("max_tokens must be at least 1.", param="max_tokens")
@@ -94,9 +114,9 @@ def context(
     pool: list[tuple[float, Shelf, Hit]] = []
     best, needed = 0.0, 1.0
     for shelf in shelves:
-        hits = shelf.searcher.search(question, k=RETRIEVED, where=where)
+        hits = shelf.searcher.search(question, k=RETRIEVED, where=shelf.where or where)
         strength = shelf.searcher.evidence(question, hits[:1])
-        limit = evidence.threshold(shelf.searcher) if threshold is None else threshold
+        limit = _limit(shelf, threshold)
         if strength - limit >= best - needed:
             best, needed = strength, limit
         if hits and strength >= limit:
@@ -109,14 +129,23 @@ def context(
     if not chosen:
         return _nothing(f"Not even the shortest passage fits {max_tokens} tokens.", best, needed)
     citations = tuple(_citation(number, *one) for number, one in enumerate(chosen, 1))
-    text = render(question, citations)
+    text = render(question, citations, key=key)
     reason = f"{len(citations)} passages hold {best:.2f} of the question; {needed:.2f} is needed."
     return Context(text=text, citations=citations, tokens=count(text), evidence=best, threshold=needed, reason=reason)
 
 
-def render(question: str, citations: Sequence[Citation]) -> str:
-    """Return the passages as text for a model, between lines with a mark that occurs in none of them."""
-    mark = _mark(question, citations)
+def _limit(shelf: Shelf, threshold: float | None) -> float:
+    if shelf.threshold is not None:
+        return shelf.threshold
+    return evidence.threshold(shelf.searcher) if threshold is None else threshold
+
+
+def render(question: str, citations: Sequence[Citation], *, key: bytes = b"") -> str:
+    """Return the passages as text for a model, between lines with a mark that occurs in none of them.
+
+    In the passages' words, what looks like such a line or like the turns of a chat template is written as HTML writes it.
+    """
+    mark = _mark(question, citations, key)
     parts = [HEAD.format(mark=mark)]
     for one in citations:
         source = _plain(f"{one.engram}/{one.path}")
@@ -124,17 +153,26 @@ def render(question: str, citations: Sequence[Citation]) -> str:
         title = f' title="{name}"' if name else ""
         lines = f"{one.line_start}-{one.line_end}"
         parts.append(f'<passage number="{one.number}" source="{source}" lines="{lines}"{title} mark="{mark}">')
-        parts.append(one.text.strip("\n"))
+        parts.append(harmless(one.text.strip("\n")))
         parts.append(f'</passage mark="{mark}">')
     return "\n".join(parts)
 
 
-def _mark(question: str, citations: Sequence[Citation]) -> str:
-    """Return a mark that no passage holds: whoever wrote a passage cannot have known it."""
+def harmless(text: str) -> str:
+    """Return a passage's words with the first sign replaced of whatever could be taken for a frame or a template's turn."""
+    return SPECIAL.sub(lambda found: "&lt;" if found.group() == "<" else "&#91;", FRAMES.sub("&lt;", text))
+
+
+def _mark(question: str, citations: Sequence[Citation], key: bytes) -> str:
+    """Return a mark that no passage holds: whoever wrote a passage cannot have known it.
+
+    It is another one for each question and set of passages, and the same for the same: so equal requests stay equal, for the
+    cache of answers here and of beginnings at the engine.
+    """
     seed = question + "".join(one.sha256 + one.text for one in citations)
     n = 0
     while True:
-        mark = hashlib.sha256(f"{n} {seed}".encode("utf-8", "replace")).hexdigest()[:12]
+        mark = hmac.new(key, f"{n} {seed}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:MARK_DIGITS]
         if not any(mark in one.text for one in citations):
             return mark
         n += 1

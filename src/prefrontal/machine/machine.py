@@ -17,17 +17,19 @@ from prefrontal.config.hedging import hedge_of
 from prefrontal.contracts.effort import EffortFields
 from prefrontal.contracts.plan import Plan, Reason
 from prefrontal.contracts.record import RequestRecord, Status
+from prefrontal.decisions.lenses.reader import Reader
 from prefrontal.errors import CapabilityMissing, InvariantBroken, PrefrontalError, QuotaExceeded, cause_of
 from prefrontal.execute.call import Call
 from prefrontal.execute.journal import Journal
 from prefrontal.execute.places import would_ask
 from prefrontal.ledger.standing import RateStanding
-from prefrontal.machine import validation
+from prefrontal.machine import lenses, validation
 from prefrontal.machine.admission import admit, deadline_of, priority_of
 from prefrontal.machine.caching import Caching
 from prefrontal.machine.content import content_of
 from prefrontal.machine.context import CallContext, World
 from prefrontal.machine.fit import check_named
+from prefrontal.machine.knowledge import checked, consult
 from prefrontal.machine.money import affordable, look, settled, worded
 from prefrontal.machine.names import adhoc_in, asked_channel, own_channel, read_name
 from prefrontal.machine.parts import Parts
@@ -79,10 +81,12 @@ class Machine:
         self.parts = parts
         self._turn = 0
         self.caching = None if parts.cache is None else Caching(parts.cache, executor=parts.executor, clock=parts.clock)
+        self.reader = Reader(lambda: parts.executor, parts.clock)
         self._steps: dict[State, Callable[[Run], Awaitable[State]]] = {
             State.INIT: self._init,
             State.ROUTING_DECISION: self._routing_decision,
             State.TOOL_ONLY_EXECUTION: self._tool_only_execution,
+            State.LENS: self._lens,
             State.MODEL_SELECTION: self._model_selection,
             State.CACHE_LOOKUP: self._cache_lookup,
             State.LLM_CALL: self._llm_call,
@@ -121,6 +125,9 @@ class Machine:
         for state, step in ((State.INIT, self._init), (State.ROUTING_DECISION, self._routing_decision)):
             if run.state is state:
                 run.to(await step(run))
+        if run.state is State.LENS:
+            await lenses.read(run, self.parts, self.reader, ask=False)
+            run.to(self._after_lens(run))
         if run.state is State.MODEL_SELECTION:
             run.to(await self._model_selection(run))
         if run.plan is None:
@@ -142,7 +149,7 @@ class Machine:
 
     def _stood_aside(self, run: Run) -> Reason | None:
         """Return why a reflex that knows the question leaves it to a model; None: none knows it."""
-        text = reflex_text(run) if run.assessment is not None else None
+        text = reflex_text(run) if run.assessment is not None and not run.lenses else None
         if text is None:
             return None
         allowed = msgspec.structs.replace(self._reflex_context(run), allow_host=True)
@@ -213,16 +220,27 @@ class Machine:
         if asked.kind != "named":
             wanted = asked.channel or asked_channel(request, run.context, channels.keys())
             run.channel = wanted or own_channel(run.context, channels.keys()) or "chat"
-            settle_reach(run)
+            if request.hints.lens is not None or channels[run.channel].lens:
+                run.lenses = lenses.wanted(request.hints.lens, channels[run.channel].lens)
+            await self._prepare(run)
             return State.ROUTING_DECISION
         card = asked.card
         assert card is not None
-        settle_reach(run)
+        await self._prepare(run)
         check_named(run.request, card, world.registry, self.parts.runtime)
         await look(run)
         run.cards = (card,) if run.purse is None else (affordable(run, card, self.parts),)
         check_named_reach(run)
-        return self._asking(run)
+        if request.hints.lens is None:
+            return self._asking(run)
+        run.lenses = lenses.wanted(request.hints.lens, ())
+        return State.LENS if run.lenses else self._asking(run)
+
+    async def _prepare(self, run: Run) -> None:
+        """Settle where the request may be sent, and add what engrams hold to it where it is to be answered from some."""
+        wishes, asked = settle_reach(run)
+        if wishes:
+            await consult(run, self.parts.librarian, wishes, asked=asked)
 
     async def _routing_decision(self, run: Run) -> State:
         parts = self.parts
@@ -239,18 +257,25 @@ class Machine:
             offer = ToolOffer(tool=run.proposal.tool, arguments=run.proposal.arguments, reason=run.proposal.reason)
             run.plan = make_plan(self._inputs(run, offer), parts.policies)
             return State.TOOL_ONLY_EXECUTION
-        return State.MODEL_SELECTION
+        return State.LENS if run.lenses else State.MODEL_SELECTION
 
     async def _tool_only_execution(self, run: Run) -> State:
         assert run.proposal is not None
         run.reflex = self.parts.reflexes.answer(run.proposal, self._reflex_context(run))
         if run.reflex is None:
-            return State.MODEL_SELECTION
+            return State.LENS if run.lenses else State.MODEL_SELECTION
         run.answered_by = "tool"
         run.model = f"reflex/{run.reflex.tool}"
         choice = Choice(blocks=(Text(text=run.reflex.text),), finish_reason="stop")
         run.response = ChatResponse(model=run.model, created_s=int(run.started_s), choices=(choice,), usage=NO_TOKENS)
         return State.SYNTHESIS
+
+    async def _lens(self, run: Run) -> State:
+        await lenses.read(run, self.parts, self.reader)
+        return self._after_lens(run)
+
+    def _after_lens(self, run: Run) -> State:
+        return self._asking(run) if run.cards else State.MODEL_SELECTION
 
     async def _model_selection(self, run: Run) -> State:
         parts, world = self.parts, run.world
@@ -342,12 +367,15 @@ class Machine:
             run.door.leave()
         if status != "ok" and run.state not in TERMINAL:
             run.to(State.FAILED if status == "error" else State.CANCELLED)
+        if run.words and status == "ok":
+            run.knowledge = checked(run)
         content = content_of(run) if run.keeps_content else None
         record = run.record = run.make_record(status, error=error, content=content)
         self._learn(run, record)
         if run.cache is not None and self.caching is not None:
             self.caching.cache.count(run.cache)
-        self.parts.sink(record)
+        hidden = record.assessment is not None and record.assessment.lens and not run.keeps_content
+        self.parts.sink(lenses.discreet(record) if hidden else record)
         return record
 
     def _learn(self, run: Run, record: RequestRecord) -> None:
@@ -355,7 +383,7 @@ class Machine:
         known = run.response is not None and record.status == "ok" and run.answered_by in ("model", "cache")
         if known and run.response is not None and record.model is not None:
             for choice in run.response.choices:
-                parts.turns.remember(choice.blocks, record.model, run.request)
+                parts.turns.remember(choice.blocks, record.model, run.given)
         if run.answered_by == "model" and record.model is not None and record.status == "ok":
             note_reader(run, parts, record.model, record.usage.input_tokens)
         for entry in run.journal.entries:

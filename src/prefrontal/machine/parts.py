@@ -19,6 +19,7 @@ from prefrontal.execute.runtime import Runtime
 from prefrontal.execute.sessions import Sessions
 from prefrontal.execute.turns import Turns
 from prefrontal.ledger.treasury import Treasury
+from prefrontal.machine.knowledge import Librarian
 from prefrontal.plan.policies import Policy
 from prefrontal.providers.effort import Dialects
 from prefrontal.reflex.tools import Reflexes
@@ -37,7 +38,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ``provider/model`` when that provider's key lies in the environment although nothing names the model. tracing: upstreams
     are told of traces that begin here, too, and not only of those that callers began. users: the pseudonyms under
     which people are kept. timezone: of this machine, for questions about time where neither caller nor configuration names one.
-    door: lets requests in (None: all of them, at once).
+    door: lets requests in (None: all of them, at once). librarian: looks things up in engrams (None: there are none).
     """
 
     executor: Executor
@@ -59,6 +60,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     prefixes: Prefixes = msgspec.field(default_factory=Prefixes)
     adhoc: Callable[[str], ModelCard | None] = lambda _name: None
     door: Door | None = None
+    librarian: Librarian | None = None
     tracing: bool = False
     users: Callable[[tuple[str, ...]], tuple[str, ...]] = nobody
     timezone: str = "UTC"

@@ -15,6 +15,7 @@ from prefrontal.contracts.cache import CacheNote
 from prefrontal.contracts.decision import DecisionAnswer
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.knowledge import KnowledgeNote, Words
+from prefrontal.contracts.lens import LENS_CALL, LensName, LensReading
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.money import NOBODY, Degraded, Payer
 from prefrontal.contracts.plan import Plan
@@ -105,6 +106,7 @@ class Run:
         self.record: RequestRecord | None = None
         self.plain: ChatRequest | None = None  # as it came, where passages were put into `request`
         self.knowledge: KnowledgeNote | None = None
+        self.lenses: tuple[LensName, ...] = ()
         self.words: tuple[Words, ...] = ()
 
     def to(self, state: State) -> None:
@@ -172,7 +174,7 @@ class Run:
         if self.answered_by == "cache":
             shared = self.live.first_ms if isinstance(self.live, SharedReader) else duration_ms
             return UNKNOWN_USAGE if self.reused is None else self.reused.usage, 0.0, shared
-        first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok"), None)
+        first = next((e.first_token_ms for e in journal.entries if e.outcome == "ok" and e.reason != LENS_CALL), None)
         return journal.usage(), journal.cost_usd(), first
 
     def make_record(
@@ -235,7 +237,8 @@ def told(dropped: tuple[Dropped, ...]) -> tuple[Dropped, ...]:
 
 def effort_unsent(record: RequestRecord) -> bool:
     """Return whether an effort was computed of which the model that answered was told nothing."""
-    last = next((attempt for attempt in reversed(record.attempts) if attempt.outcome != "hedge_lost"), None)
+    told_it = [one for one in record.attempts if one.outcome != "hedge_lost" and one.reason != LENS_CALL]
+    last = told_it[-1] if told_it else None
     if record.effort_score is None or last is None or last.effort_fields:
         return False
     return any(one.field == OURS and one.action == "dropped" for one in last.dropped)
@@ -247,6 +250,17 @@ def knowledge_shown(note: KnowledgeNote) -> dict[str, Any]:
     shown: dict[str, Any] = {"knowledge": {"found": bool(note.citations), **found}}
     if note.citations:
         shown["citations"] = msgspec.to_builtins(note.citations)
+    return shown
+
+
+def lens_shown(readings: tuple[LensReading, ...]) -> dict[str, Any]:
+    """Return what an answer says of the lenses its caller named, by name."""
+    shown: dict[str, Any] = {}
+    for one in readings:
+        if one.asked:
+            kept = {"source": one.source, "model": one.model, "finding": one.finding, "detail": one.detail}
+            told = {name: value for name, value in kept.items() if value is not None}
+            shown[one.name] = {"state": one.state, **told, "latency_ms": one.latency_ms, "attempts": one.attempts}
     return shown
 
 
@@ -273,6 +287,8 @@ def extension(record: RequestRecord) -> dict[str, Any]:
         shown["cache"] = {name: value for name, value in msgspec.structs.asdict(record.cache).items() if value is not None}
     if record.knowledge is not None:
         shown.update(knowledge_shown(record.knowledge))
+    if record.assessment is not None and record.assessment.lens and (seen := lens_shown(record.assessment.lens)):
+        shown["lens"] = seen
     if record.degraded is not None:
         shown["degraded"] = msgspec.to_builtins(record.degraded)
     dropped = told(record.dropped) if record.dropped else ()

@@ -35,7 +35,7 @@ def session_of(run: Run) -> str | None:
     explicit = named_session(run)
     if explicit:
         return explicit
-    messages = run.request.messages
+    messages = run.given.messages
     first = next((m for m in messages if m.role == "user"), None)
     if first is None:
         return None

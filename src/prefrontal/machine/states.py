@@ -1,8 +1,9 @@
 """The states of a request and where each may lead. Only states that are built are listed; a test reads this table.
 
-INIT                 ▶ LLM_CALL (model named) | CACHE_LOOKUP | ROUTING_DECISION
-ROUTING_DECISION     ▶ TOOL_ONLY_EXECUTION | MODEL_SELECTION
-TOOL_ONLY_EXECUTION  ▶ SYNTHESIS | MODEL_SELECTION (abstained)
+INIT                 ▶ LLM_CALL (model named) | CACHE_LOOKUP | LENS | ROUTING_DECISION
+ROUTING_DECISION     ▶ TOOL_ONLY_EXECUTION | LENS (where one is wanted) | MODEL_SELECTION
+TOOL_ONLY_EXECUTION  ▶ SYNTHESIS | LENS | MODEL_SELECTION (abstained)
+LENS                 ▶ MODEL_SELECTION | LLM_CALL (model named) | CACHE_LOOKUP
 MODEL_SELECTION      ▶ LLM_CALL | CACHE_LOOKUP
 CACHE_LOOKUP         ▶ SYNTHESIS (the answer is known) | LLM_CALL
 LLM_CALL             ▶ VALIDATION | SYNTHESIS (nothing to validate)
@@ -24,6 +25,7 @@ class State(StrEnum):
     INIT = "INIT"
     ROUTING_DECISION = "ROUTING_DECISION"
     TOOL_ONLY_EXECUTION = "TOOL_ONLY_EXECUTION"
+    LENS = "LENS"
     MODEL_SELECTION = "MODEL_SELECTION"
     CACHE_LOOKUP = "CACHE_LOOKUP"
     LLM_CALL = "LLM_CALL"
@@ -37,9 +39,10 @@ class State(StrEnum):
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 NEXT: dict[State, frozenset[State]] = {
-    State.INIT: frozenset({State.LLM_CALL, State.CACHE_LOOKUP, State.ROUTING_DECISION}),
-    State.ROUTING_DECISION: frozenset({State.TOOL_ONLY_EXECUTION, State.MODEL_SELECTION}),
-    State.TOOL_ONLY_EXECUTION: frozenset({State.SYNTHESIS, State.MODEL_SELECTION}),
+    State.INIT: frozenset({State.LLM_CALL, State.CACHE_LOOKUP, State.LENS, State.ROUTING_DECISION}),
+    State.ROUTING_DECISION: frozenset({State.TOOL_ONLY_EXECUTION, State.LENS, State.MODEL_SELECTION}),
+    State.TOOL_ONLY_EXECUTION: frozenset({State.SYNTHESIS, State.LENS, State.MODEL_SELECTION}),
+    State.LENS: frozenset({State.MODEL_SELECTION, State.LLM_CALL, State.CACHE_LOOKUP}),
     State.MODEL_SELECTION: frozenset({State.LLM_CALL, State.CACHE_LOOKUP}),
     State.CACHE_LOOKUP: frozenset({State.SYNTHESIS, State.LLM_CALL}),
     State.LLM_CALL: frozenset({State.VALIDATION, State.SYNTHESIS}),

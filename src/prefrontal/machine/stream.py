@@ -29,7 +29,7 @@ class AnswerStream:
         self.run = run
         self._finish = finish
         self._watch = watch
-        self._keep = run.keeps_content
+        self._keep = run.keeps_content or bool(run.words)
         self._collector: Collector | None = Collector() if self._keep else None
         self._chunks: list[Chunk] | None = None if run.live is not None else _whole(run)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from itertools import islice
@@ -182,14 +182,29 @@ def ingest_corpus(
 
 
 def ingest_bytes(engram: Path, path: str, data: bytes, *, clock: Clock, title: str = "", tags: tuple[str, ...] = ()) -> Report:
-    """Take in one document from memory (standard input, an upload) under `path`."""
+    """Take in one document from memory (standard input) under `path`."""
+    return ingest_documents(engram, {path: data}, clock=clock, title=title, tags=tags)
+
+
+def ingest_documents(
+    engram: Path,
+    documents: Mapping[str, bytes],
+    *,
+    clock: Clock,
+    title: str = "",
+    tags: tuple[str, ...] = (),
+    watch: Watcher | None = None,
+) -> Report:
+    """Take in documents from memory (uploads) under their paths, as one version."""
     with Writer(engram, clock=clock, kind="ingest") as writer:
-        run = _Run(writer, watch=None, batches_a_commit=None)
-        if len(data) > MAX_FILE_BYTES:
-            run.skip(Skipped(path=path, reason="too_large", detail=f"{len(data)} bytes; the limit is {MAX_FILE_BYTES}"))
-        else:
-            raw = Raw(path=path, data=data, stat=Stat(size=len(data)), title=title, tags=tags)
-            run.take(prepare([raw], Encoder(writer.meta.shape, writer.meta.constants)))
+        run = _Run(writer, watch=watch, batches_a_commit=None)
+        encoder = Encoder(writer.meta.shape, writer.meta.constants)
+        for path, data in documents.items():
+            run.seen += 1
+            if len(data) > MAX_FILE_BYTES:
+                run.skip(Skipped(path=path, reason="too_large", detail=f"{len(data)} bytes; the limit is {MAX_FILE_BYTES}"))
+            else:
+                run.take(prepare([Raw(path=path, data=data, stat=Stat(size=len(data)), title=title, tags=tags)], encoder))
         return run.report()
 
 
