@@ -39,8 +39,10 @@ def check_routing(config: Config, policies: Iterable[str] | None, tools: Iterabl
         names.models(("decisions", "types", name, "models"), entry.models)
     for lens, reads in config.lenses.items():
         for field, named in (("model", reads.model), ("secondary", reads.secondary)):
-            if named is not None:
-                names.targets(("lenses", lens, field), (named,))
+            if named is not None and named.startswith("role/"):
+                names.role(("lenses", lens, field), named.removeprefix("role/"))
+            else:
+                names.model(("lenses", lens, field), named)
 
 
 def _task_routes(config: Config, policies: Iterable[str] | None, names: _Names, note: Note) -> None:

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from prefrontal.contracts.lens import LensReading
+
 TaskType = Literal[
     "code",
     "math",
@@ -43,7 +45,10 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
-    """The reading of a task. `complexity` and `confidence` lie in [0, 1]; `signals` name the rules that fired."""
+    """The reading of a task. `complexity` and `confidence` lie in [0, 1]; `signals` name the rules that fired.
+
+    `lens` is what lenses saw; where one refined the task, `origin` is ``lens``.
+    """
 
     task_type: TaskType
     complexity: float
@@ -51,3 +56,4 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float
     origin: str = "rules"
     signals: tuple[str, ...] = ()
+    lens: tuple[LensReading, ...] = ()

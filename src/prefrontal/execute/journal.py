@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.clock import Clock
 from prefrontal.contracts.effort import EffortFields
+from prefrontal.contracts.lens import LENS_CALL
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.record import Attempt, Outcome
 from prefrontal.contracts.wire import Dropped, WireRequest
@@ -123,8 +124,8 @@ class Journal:
         return Branch(self)
 
     def last(self) -> Entry | None:
-        """Return the latest attempt that was not given up for another one."""
-        return next((entry for entry in reversed(self.entries) if not entry.lost), None)
+        """Return the latest attempt at the answer itself that was not given up for another one."""
+        return next((entry for entry in reversed(self.entries) if not entry.lost and entry.reason != LENS_CALL), None)
 
     def attempts(self) -> tuple[Attempt, ...]:
         """Return all attempts, frozen."""

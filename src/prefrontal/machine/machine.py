@@ -220,7 +220,7 @@ class Machine:
         if asked.kind != "named":
             wanted = asked.channel or asked_channel(request, run.context, channels.keys())
             run.channel = wanted or own_channel(run.context, channels.keys()) or "chat"
-            if request.hints.lens is not None or channels[run.channel].lens:
+            if (request.hints.lens is not None or channels[run.channel].lens) and asked.kind != "reflex":
                 run.lenses = lenses.wanted(request.hints.lens, channels[run.channel].lens)
             await self._prepare(run)
             return State.ROUTING_DECISION

@@ -12,7 +12,7 @@ from prefrontal.chat.response import ChatResponse
 from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 from prefrontal.contracts.assessment import Assessment
 from prefrontal.contracts.cache import CacheNote
-from prefrontal.contracts.decision import DecisionAnswer
+from prefrontal.contracts.decision import DecisionAnswer, DecisionRequest
 from prefrontal.contracts.effort import Effort
 from prefrontal.contracts.knowledge import KnowledgeNote, Words
 from prefrontal.contracts.lens import LENS_CALL, LensName, LensReading
@@ -55,6 +55,7 @@ class Run:
     admission_ms: float = 0.0
     door: Door | None = None
     decisions: tuple[DecisionAnswer, ...] = ()
+    decided: DecisionRequest | None = None
 
     def __init__(
         self,

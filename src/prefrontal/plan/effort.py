@@ -1,6 +1,6 @@
-"""How hard a model should think when the caller does not say: a product of six factors.
+"""How hard a model should think when the caller does not say: a product of seven factors.
 
-    score = clamp(complexity × urgency × risk × budget × load × preference)
+    score = clamp(complexity × domains × urgency × risk × budget × load × preference)
 
 Complexity lies in [0, 1] and carries the score; each other factor is 1 when it has nothing to say. Every factor is monotone in
 its input, so a harder, riskier or richer request never thinks less, and a more urgent one or a busier engine never thinks more.
@@ -27,6 +27,7 @@ class EffortPolicy(msgspec.Struct, frozen=True, kw_only=True):
     urgency_weight: an urgency of 1 takes this share away (specified: seed 000's effort v2.0, 1 - 0.3·urgency).
     hurry_horizon_s: a deadline this far off is no hurry, at 0 s urgency is 1 (assumed: one minute is a patient wait in a chat).
     risk_weight: a risk of 1 adds this share (specified: the same, 1 + 0.5·risk).
+    integration_weight: a task that lies wholly between its domains adds this share (assumed: joining them is a step of its own).
     preference_base, preference_span: factor = base + span·p with p in [0, 1] (specified: the same, 0.7 + 0.6·accuracy
     preference); prefer_shares: p of each preference (assumed; balanced is 0.5, where the factor is 1).
     ample_budget_share: with at least this share of the budget left money is no concern; below, the factor falls in
@@ -42,6 +43,7 @@ class EffortPolicy(msgspec.Struct, frozen=True, kw_only=True):
     urgency_weight: float = 0.3
     hurry_horizon_s: float = 60.0
     risk_weight: float = 0.5
+    integration_weight: float = 0.3
     preference_base: float = 0.7
     preference_span: float = 0.6
     prefer_quality: float = 1.0
@@ -77,7 +79,8 @@ def effort_policy(philosophy: Philosophy) -> EffortPolicy:
 class EffortInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the score looks at. None: nobody said.
 
-    complexity, urgency, risk, budget_share (left of the budget that applies), occupancy (of the engine's slots): [0, 1].
+    complexity, urgency, risk, budget_share (left of the budget that applies), occupancy (of the engine's slots), integration (how
+    much of the task lies between domains, from a lens): [0, 1].
     deadline_s: seconds left; makes up for a missing urgency, and the more urgent of the two counts. queue_wait_s: how long
     requests wait now. preference: the operator's factor, 1 is neutral. prefer: what the caller or the configuration values.
     """
@@ -87,6 +90,7 @@ class EffortInputs(msgspec.Struct, frozen=True, kw_only=True):
     urgency: float | None = None
     deadline_s: float | None = None
     risk: float | None = None
+    integration: float | None = None
     budget_share: float | None = None
     queue_wait_s: float = 0.0
     occupancy: float = 0.0
@@ -100,7 +104,7 @@ def effort_score(inputs: EffortInputs, policy: EffortPolicy = BALANCED) -> Effor
     The product of the factors, clamped to the policy's bounds, is the score. Inputs outside their range are taken as the
     nearest end of it.
     """
-    spoken = (_urgency, _risk, _budget, _load, _preference)
+    spoken = (_domains, _urgency, _risk, _budget, _load, _preference)
     found = [rule(inputs, policy) for rule in spoken]
     factors = (_complexity(inputs, policy), *[factor for factor in found if factor is not None])
     product = 1.0
@@ -124,6 +128,14 @@ def _complexity(inputs: EffortInputs, policy: EffortPolicy) -> Factor:
     if policy.gain != 1.0:
         reason += f", ×{policy.gain:g} by the effort philosophy"
     return Factor(name="complexity", value=complexity * policy.gain, reason=reason)
+
+
+def _domains(inputs: EffortInputs, policy: EffortPolicy) -> Factor | None:
+    integration = _unit(inputs.integration or 0.0)
+    if integration == 0.0:
+        return None
+    value = 1.0 + policy.integration_weight * integration
+    return Factor(name="domains", value=value, reason=f"integration of domains {integration:.2f}: ×{value:.2f}")
 
 
 def _urgency(inputs: EffortInputs, policy: EffortPolicy) -> Factor | None:

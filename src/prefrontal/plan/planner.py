@@ -11,6 +11,7 @@ from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.plan import Candidate, Estimate, Plan, Reason
 from prefrontal.plan.effort import EffortInputs, effort_policy, effort_score
 from prefrontal.plan.inputs import PlanInputs, ToolOffer
+from prefrontal.plan.lenses import integration_of, lens_reasons, risk_of
 from prefrontal.plan.policies import Policy, configured_order, fallback_chain
 from prefrontal.plan.ranking import Ranking, rank
 from prefrontal.plan.refusals import nothing_fits
@@ -53,6 +54,7 @@ def make_plan(inputs: PlanInputs, policies: Mapping[str, Policy]) -> Plan:
         estimate=estimate(inputs, inputs.cards[first]),
         reasons=(
             Reason(rule="assessment", effect=assessed(inputs)),
+            *lens_reasons(inputs.assessment.lens),
             *ranking.reasons,
             Reason(rule=f"policy {ranking.policy}", effect=why_first(ranking, inputs, lead)),
             effort_reason,
@@ -133,7 +135,8 @@ def choose_effort(inputs: PlanInputs, card: ModelCard) -> tuple[Effort, Reason]:
             thinking_needed=inputs.assessment.needs.thinking,
             urgency=inputs.hints.urgency,
             deadline_s=inputs.channel.deadline_s if deadline_s is None else deadline_s,
-            risk=inputs.hints.risk,
+            risk=risk_of(inputs.hints.risk, inputs.assessment.lens),
+            integration=integration_of(inputs.assessment.lens),
             prefer=inputs.prefer,
             preference=settings.preference,
             queue_wait_s=runtime.queue_wait_ms / 1000.0,
