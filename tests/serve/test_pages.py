@@ -241,7 +241,9 @@ async def test_nothing_in_a_page_can_run_or_load(opened: Any) -> None:
             assert tag not in ("script", "img", "link", "iframe", "object")
             assert not [name for name in attributes if name.startswith("on") or name == "style"]
             assert all(
-                (attributes.get(name) or "/").startswith("/ui") for name in ("href", "src", "action") if name in attributes
+                (attributes.get(name) or "/").startswith(("/ui", "/docs"))
+                for name in ("href", "src", "action")
+                if name in attributes
             )
         policy = got.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; ")

@@ -24,7 +24,10 @@ KEY_ID_DIGITS = 12
 ADMIN = "/v1/admin/"
 """Below it lies what only admins may use."""
 
-OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces")
+ENGRAMS = "/v1/knowledge/"
+
+OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces",
+    "/openapi.json", "/docs")
 """Beside the routes for traffic, what virtual keys may use: it shows nothing that is not theirs."""
 
 
@@ -147,7 +150,17 @@ def _ownable(name: str) -> bool:
     return False
 
 
-def check_route(caller: Caller, headers: Mapping[bytes, bytes], path: str) -> None:
+def for_admins(method: str, path: str) -> bool:
+    """Return whether a route is for admins only: what lies below ``/v1/admin/``, and whatever changes engrams or shows who does."""
+    if path.startswith(ADMIN):
+        return True
+    if not path.startswith(ENGRAMS):
+        return False
+    _, _, rest = path.removeprefix(ENGRAMS).partition("/")
+    return method not in ("GET", "HEAD") if rest != "search" and not rest.startswith("jobs") else rest != "search"
+
+
+def check_route(caller: Caller, headers: Mapping[bytes, bytes], path: str, method: str = "GET") -> None:
     """Return when the caller may use a route that carries no traffic.
 
     Who may use the admin routes by sitting on this machine may not through a page in a browser: that would be any page the person
@@ -156,7 +169,7 @@ def check_route(caller: Caller, headers: Mapping[bytes, bytes], path: str) -> No
     Raises:
         NotAllowed: an admin key is needed, or a page asks, or a virtual key asks for what is not its own.
     """
-    if not path.startswith(ADMIN):
+    if not for_admins(method, path):
         if caller.grant is not None and not path.startswith(OWN):
             raise NotAllowed("Virtual keys may not use this route.", hint="It shows what is not this key's own.")
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -12,11 +12,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from prefrontal.app.money import KeyChange, KeyDraft
-from prefrontal.app.privacy import Whose, privacy_of
+from prefrontal.app.privacy import Erased, Whose, privacy_of
 from prefrontal.contracts.money import to_usd
 from prefrontal.errors import InvalidRequest
-from prefrontal.ledger.vault import GROUPS, MAX_AUDIT, Group, SpendQuery, SpendRow
+from prefrontal.ledger.rules import BudgetState
+from prefrontal.ledger.vault import GROUPS, MAX_AUDIT, Audit, Group, SpendQuery, SpendRow
 from prefrontal.serve.access import Caller
+from prefrontal.serve.described import described
 
 if TYPE_CHECKING:
     from prefrontal.serve.site import Site
@@ -44,6 +46,20 @@ def admin_routes(site: Site) -> list[Route]:
     ]
 
 
+class SpendParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of a report: groups with commas between them; a date or Unix seconds each."""
+
+    by: str = "model"
+    since: str | None = None
+    until: str | None = None
+
+
+class AuditParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of the audit log."""
+
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 100
+
+
 class AdminPages:
     """The handlers, one a route."""
 
@@ -51,61 +67,65 @@ class AdminPages:
         self._site = site
         self._pf = site.pf
 
+    @described("keys", many=True, fails=(503,))
     async def keys(self, _request: Request) -> Response:
         """All keys, without secrets."""
         found = await self._pf.money.keys.keys()
         return _answer({"object": "list", "data": [key.public() for key in found]})
 
+    @described("keys", body=KeyDraft, status=201, fails=(409, 503))
     async def create(self, request: Request) -> Response:
         """Make a key; its secret is in this answer and nowhere else."""
-        issued = await self._pf.money.issue(await self._read(request, KeyDraft), _actor(request))
+        issued = await self._pf.money.issue(await self._read(request, KeyDraft), actor_of(request))
         return _answer({**issued.key.public(), "key": issued.secret}, 201)
 
+    @described("keys", fails=(404, 503))
     async def key(self, request: Request) -> Response:
         """One key, by id or name."""
         return _answer((await self._pf.money.key(request.path_params["key_id"])).public())
 
+    @described("keys", body=KeyChange, fails=(404, 409, 503))
     async def change(self, request: Request) -> Response:
         """Change fields of a key."""
         change = await self._read(request, KeyChange)
-        changed = await self._pf.money.change(request.path_params["key_id"], change, _actor(request))
+        changed = await self._pf.money.change(request.path_params["key_id"], change, actor_of(request))
         return _answer(changed.public())
 
+    @described("keys", fails=(404, 503))
     async def revoke(self, request: Request) -> Response:
         """Revoke a key."""
-        return _answer((await self._pf.money.revoke(request.path_params["key_id"], _actor(request))).public())
+        return _answer((await self._pf.money.revoke(request.path_params["key_id"], actor_of(request))).public())
 
+    @described("money", answer=BudgetState, many=True, fails=(503,))
     async def budgets(self, _request: Request) -> Response:
         """Every budget, as it stands."""
         return _answer({"object": "list", "data": await self._pf.money.budgets()})
 
+    @described("money", query=SpendParams, many=True, fails=(400, 503))
     async def spend(self, request: Request) -> Response:
         """What was spent, added up."""
-        query = request.query_params
-        wanted = spend_query(query.get("by") or "model", query.get("since"), query.get("until"))
+        query = query_of(request, SpendParams)
+        wanted = spend_query(query.by or "model", query.since, query.until)
         rows = await self._pf.money.report(wanted)
         return _answer({"object": "list", "data": [spend_line(wanted, row) for row in rows]})
 
+    @described("audit", query=AuditParams, answer=Audit, many=True, fails=(400, 503))
     async def audit(self, request: Request) -> Response:
         """What was done here, newest first."""
-        given = request.query_params.get("limit", "100")
-        if not given.isdigit():
-            raise InvalidRequest(f"'{given}' is not a number.", param="limit")
-        return _answer({"object": "list", "data": await self._pf.money.vault.audits(min(int(given), MAX_AUDIT))})
+        wanted = query_of(request, AuditParams)
+        return _answer({"object": "list", "data": await self._pf.money.vault.audits(min(wanted.limit, MAX_AUDIT))})
 
+    @described("privacy", body=Whose, answer=Erased, fails=(404, 503))
     async def erase(self, request: Request) -> Response:
         """Delete what is kept of a key, a person or a request."""
         whose = await self._read(request, Whose)
-        return _answer({"object": "erased", **msgspec.to_builtins(await privacy_of(self._pf).erase(whose, _actor(request)))})
+        return _answer({"object": "erased", **msgspec.to_builtins(await privacy_of(self._pf).erase(whose, actor_of(request)))})
 
+    @described("privacy", query=Whose, media="application/jsonl", fails=(400, 404, 503))
     async def export(self, request: Request) -> Response:
         """What is kept of a key, a person or a request, one JSON object a line."""
-        query = dict(request.query_params)
-        try:
-            whose = msgspec.convert(query, Whose)
-        except msgspec.ValidationError as error:
-            raise InvalidRequest(f"The query is wrong: {error}.", param="query") from error
-        lines = privacy_of(self._pf).export(whose, _actor(request))
+        whose = query_of(request, Whose)
+        lines = privacy_of(self._pf).export(whose, actor_of(request))
         first = await anext(lines, None)  # what is wrong is said before the answer begins
 
         async def written() -> AsyncIterator[bytes]:
@@ -125,6 +145,15 @@ class AdminPages:
             raise InvalidRequest(f"The body is wrong: {message}.", param=path.strip("`.") or None) from error
         except msgspec.DecodeError as error:
             raise InvalidRequest(f"The body is not JSON: {error}.") from error
+
+
+def query_of(request: Request, kind: type[T]) -> T:
+    """Return a request's query as `kind`; parameters it does not have are ignored where it allows that. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(dict(request.query_params), kind, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        raise InvalidRequest(f"The query is wrong: {message}.", param=path.rstrip("`") or "query") from error
 
 
 def spend_query(by: str, since: str | None, until: str | None) -> SpendQuery:
@@ -171,7 +200,8 @@ def moment_of(text: str | None, param: str) -> float | None:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def _actor(request: Request) -> str:
+def actor_of(request: Request) -> str:
+    """Return who did it, for the audit log."""
     caller: Caller = request.scope["prefrontal.caller"]
     return caller.key_id or LOCAL_ACTOR
 

@@ -12,12 +12,21 @@ from starlette.routing import Route
 from prefrontal.app.caching import delete_entry, describe_entry, tenant_named
 from prefrontal.errors import InvalidRequest, InvariantBroken, NotFound
 from prefrontal.execute.cache.answers import ResponseCache
+from prefrontal.serve.described import described
 
 if TYPE_CHECKING:
     from prefrontal.serve.site import Site
 
-FILTERS = ("key", "team", "model")
-"""What the answers to delete can be narrowed by."""
+
+class ClearParams(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the answers to delete can be narrowed by."""
+
+    key: str | None = None
+    team: str | None = None
+    model: str | None = None
+
+
+FILTERS = ClearParams.__struct_fields__
 
 
 def cache_routes(site: Site) -> list[Route]:
@@ -37,12 +46,14 @@ class CachePages:
     def __init__(self, site: Site) -> None:
         self._pf = site.pf
 
+    @described("cache", fails=(503,))
     async def state(self, _request: Request) -> Response:
         """How the cache of this process stands."""
         caching = self._pf.machine.caching
         state = await self._cache().state(in_flight=0 if caching is None else len(caching.sharing))
         return _answer({"object": "cache", **msgspec.structs.asdict(state)})
 
+    @described("cache", query=ClearParams, fails=(400, 503))
     async def clear(self, request: Request) -> Response:
         """Delete answers: those of a key, a team or a model, or all."""
         query = dict(request.query_params)
@@ -53,10 +64,12 @@ class CachePages:
         deleted = await self._cache().clear(tenant=tenant, model=query.get("model"))
         return _answer({"object": "cache", "deleted": deleted})
 
+    @described("cache", fails=(404, 503))
     async def entry(self, request: Request) -> Response:
         """What is known of one entry but its words."""
         return _answer(await describe_entry(self._cache(), request.path_params["entry_id"], self._pf.clock))
 
+    @described("cache", fails=(404, 503))
     async def delete(self, request: Request) -> Response:
         """Delete one entry."""
         return _answer(await delete_entry(self._cache(), request.path_params["entry_id"]))

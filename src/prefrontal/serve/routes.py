@@ -12,21 +12,25 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 
 from prefrontal.app.explain import explanation
+from prefrontal.config.reload import ConfigStatus
 from prefrontal.contracts.access import Grant
-from prefrontal.contracts.record import AnsweredBy, Status
+from prefrontal.contracts.record import AnsweredBy, RequestRecord, Status
 from prefrontal.errors import InvalidRequest, NotFound, Overloaded
 from prefrontal.ledger.store import Ledger, RecordFilter
 from prefrontal.providers.openai.request import parse_chat_request
 from prefrontal.serve.admin import admin_routes
 from prefrontal.serve.cache import cache_routes
+from prefrontal.serve.described import described
 from prefrontal.serve.engines import list_engines
 from prefrontal.serve.health import health_of
-from prefrontal.serve.knowledge import describe_knowledge, list_knowledge, search_knowledge
+from prefrontal.serve.knowledge import SearchRequest, describe_knowledge, list_knowledge, search_knowledge
+from prefrontal.serve.knowledge_write import knowledge_routes
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.responses import count_responses, delete_response, get_response
 from prefrontal.serve.types import Receive, Scope, Send
 from prefrontal.serve.ui.pages import ui_routes
+from prefrontal.serve.ui.reference import reference_routes
 
 if TYPE_CHECKING:
     from prefrontal.serve.site import Site
@@ -91,6 +95,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/traces", pages.traces, methods=["GET"]),
             Route("/v1/traces/{trace_id}", pages.trace, methods=["GET"]),
             *ui_routes(site),
+            *reference_routes(site),
             Route("/v1/config/status", pages.config_status, methods=["GET"]),
             Route("/v1/config/reload", pages.config_reload, methods=["POST"]),
             Route("/v1/engines", pages.engines, methods=["GET"]),
@@ -98,6 +103,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/engines/{name:path}/unload", pages.engine_unload, methods=["POST"]),
             *admin_routes(site),
             *cache_routes(site),
+            *knowledge_routes(site),
         ],
         default=_not_found,
         redirect_slashes=False,
@@ -147,6 +153,7 @@ class Pages:
         shown = {"status": "unavailable" if problems else "ok", "problems": problems, "models": len(self._pf.registry.enabled)}
         return answer(shown, 503 if problems else 200)
 
+    @described("models")
     async def health(self, _request: Request) -> Response:
         """How each model and deployment stands."""
         return answer(health_of(self._pf))
@@ -157,27 +164,33 @@ class Pages:
         shown = self._site.metrics.render() if colleague is None else await colleague.scrape()
         return Response(shown, media_type="text/plain; version=0.0.4")
 
+    @described("models", many=True)
     async def models(self, request: Request) -> Response:
         """The models clients may name."""
         return answer(list_models(self._pf, _grant(request)))
 
+    @described("models", fails=(404,))
     async def model(self, request: Request) -> Response:
         """One model. Raises UnknownModel."""
         return answer(describe_model(self._pf, request.path_params["name"], _grant(request)))
 
+    @described("knowledge", many=True, fails=(400,))
     async def knowledge(self, request: Request) -> Response:
         """The engrams that can be searched."""
         return answer(await list_knowledge(self._pf, _grant(request)))
 
+    @described("knowledge", fails=(400, 404, 503))
     async def engram(self, request: Request) -> Response:
         """One engram. Raises NotFound."""
         return answer(await describe_knowledge(self._pf, request.path_params["name"], _grant(request)))
 
+    @described("knowledge", body=SearchRequest, fails=(404, 503))
     async def knowledge_search(self, request: Request) -> Response:
         """Passages for a query, with citations."""
         body = await self._site.body(request.scope, request.receive)
         return answer(await search_knowledge(self._pf, request.path_params["name"], body, _grant(request)))
 
+    @described("requests", like="The body is that of a chat completion.", fails=(404, 429, 503))
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""
         body = await self._site.body(request.scope, request.receive)
@@ -186,6 +199,7 @@ class Pages:
         found = await self._pf.machine.explain(parsed, context, self._pf.world(context.grant))
         return answer(explanation(found))
 
+    @described("requests", like="The body is that of a chat completion.", fails=(404, 429, 502, 503, 504))
     async def tokens(self, request: Request) -> Response:
         """The input tokens of a chat request: the engine's count, or an estimate."""
         parsed = parse_chat_request(await self._site.body(request.scope, request.receive))
@@ -210,6 +224,7 @@ class Pages:
         found = await get_response(self._pf, response_id, context, stream=stream)
         return Response(found, media_type="application/json")
 
+    @described("requests", query=RecordFilter, answer=RequestRecord, many=True, fails=(400, 503))
     async def traces(self, request: Request) -> Response:
         """Request records, newest first."""
         wanted, context = _filter(request), request.scope["prefrontal.context"]
@@ -219,6 +234,7 @@ class Pages:
         last = found[-1].id if found else None
         return answer({"object": "list", "data": found, "next_before": last})
 
+    @described("requests", answer=RequestRecord, fails=(404, 503))
     async def trace(self, request: Request) -> Response:
         """One request record."""
         trace_id = request.path_params["trace_id"]
@@ -228,10 +244,12 @@ class Pages:
             raise NotFound(f"There is no trace '{trace_id}'.", hint="It may be older than records.retention_days.")
         return answer(record)
 
+    @described("configuration", answer=ConfigStatus)
     async def config_status(self, _request: Request) -> Response:
         """How the configuration stands."""
         return answer(self._pf.status())
 
+    @described("configuration", answer=ConfigStatus, fails=(500, 503))
     async def config_reload(self, _request: Request) -> Response:
         """Read the configuration file again now; keys that their providers refused are tried again, also when nothing changed."""
         status = await self._pf.holder.reload_now()
@@ -240,15 +258,18 @@ class Pages:
             await self._site.colleague.spread_reload()
         return answer(status)
 
+    @described("engines", many=True)
     async def engines(self, _request: Request) -> Response:
         """The local engines."""
         return answer({"object": "list", "data": list_engines(self._pf)})
 
+    @described("engines", fails=(404, 409, 502, 503, 504))
     async def engine_load(self, request: Request) -> Response:
         """Start a local engine and wait until it is ready."""
         url = await self._pf.engines.ensure(request.path_params["name"])
         return answer({"model": request.path_params["name"], "state": "ready", "base_url": url})
 
+    @described("engines", fails=(404, 409, 503))
     async def engine_unload(self, request: Request) -> Response:
         """Stop a local engine."""
         await self._pf.engines.stop(request.path_params["name"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.config.schema import Config
@@ -20,7 +22,7 @@ from prefrontal.errors import (
     cause_of,
 )
 from prefrontal.machine.context import CallContext
-from prefrontal.serve.access import ADMIN, Caller, Gate, check_route
+from prefrontal.serve.access import Caller, Gate, check_route, for_admins
 from prefrontal.serve.asks import PRIORITY, TIMEOUT, priority_of, timeout_s_of
 from prefrontal.serve.body import ClientGone, read_body
 from prefrontal.serve.chat import CHAT, COMPLETIONS, serve_chat
@@ -70,6 +72,11 @@ class Site:
         self.shell = Shell()
         self._router = build_routes(self)
 
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """Every route but those that carry traffic."""
+        return self._router.routes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request; anything else ASGI offers is declined."""
         if scope["type"] == "lifespan":
@@ -111,7 +118,7 @@ class Site:
         try:
             path = scope["path"]
             peer = self._peers.of(scope, headers)
-            admin = path.startswith(ADMIN)
+            admin = for_admins(scope["method"], path)
             caller = Caller() if path in OPEN_PATHS else self._gate.admit(shown, peer, admin=admin)
             if caller is None:
                 caller = await self._gate.look_up(shown, peer, admin=admin)
@@ -121,7 +128,7 @@ class Site:
                 self._check_load()
                 await hot(self, scope, receive, started, self._context(scope, headers, caller, request_id), extra)
                 return
-            check_route(caller, headers, path)
+            check_route(caller, headers, path, scope["method"])
             scope["prefrontal.caller"] = caller
             scope["prefrontal.context"] = self._context(scope, headers, caller, request_id)
             scope["app"] = self  # makes Starlette's router raise for a wrong method instead of answering in plain text

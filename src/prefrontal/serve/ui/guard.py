@@ -12,12 +12,13 @@ import binascii
 from prefrontal.serve.types import Headers, Scope
 
 UI = "/ui"
+DOCS = "/docs"
 CHALLENGE = (b"www-authenticate", b'Basic realm="Prefrontal: the password is an API key", charset="UTF-8"')
 
 
 def is_page(method: str, path: str) -> bool:
     """Return whether a request is for one of the pages, which only look."""
-    return method in ("GET", "HEAD") and (path == UI or path.startswith(UI + "/"))
+    return method in ("GET", "HEAD") and (path in (UI, DOCS) or path.startswith(UI + "/"))
 
 
 def browser_headers(scope: Scope, headers: dict[bytes, bytes]) -> dict[bytes, bytes]:
