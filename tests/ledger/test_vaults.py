@@ -274,11 +274,12 @@ async def test_nobody_waits_for_a_writer_without_end(open_ledger: Open, monkeypa
 
 
 async def test_many_commits_share_a_group(open_ledger: Open, clock: Any) -> None:
-    """Two hundred requests that reserve at once take far fewer turns of the writer than there are requests."""
+    """Two hundred requests that reserve at once take far fewer commits than there are requests."""
     ledger = open_ledger()
     groups: list[int] = []
-    submit = ledger.submit
+    submit, write_now = ledger.submit, ledger.write_now
     ledger.submit = lambda ops, done: (groups.append(len(ops)), submit(ops, done))[1]  # type: ignore[method-assign]
+    ledger.write_now = lambda ops: write_now(ops) and not groups.append(len(ops))  # type: ignore[method-assign]
     vault = SqliteVault(ledger, clock=clock)
 
     async def one(number: int) -> None:
