@@ -24,6 +24,7 @@ from prefrontal.app.limits import apply_limits, keep_probing, runtime_of
 from prefrontal.app.money import Money
 from prefrontal.app.privacy import people_in
 from prefrontal.app.pseudonyms import KEY_FILE, Pseudonyms
+from prefrontal.app.remembering import open_recall
 from prefrontal.app.sink import Sink
 from prefrontal.app.spending import spent_today
 from prefrontal.app.stores import roles_in, stores_of
@@ -99,7 +100,7 @@ class Builder:
         self.host = PsutilHost()
         self.people = Pseudonyms(key=None, file=self.home.root / KEY_FILE)
         self.desk = DecisionDesk()
-        self.knowledge = Knowledge(self.home.engrams, clock=clock)
+        self.knowledge = Knowledge(self.home.engrams, clock=clock, chance=chance)
         self.memory_bytes = psutil.virtual_memory().total
 
     # -- configuration -------------------------------------------------------------------------------------------------
@@ -192,6 +193,7 @@ class Builder:
             knowledge=self.knowledge,
             profiles=self.profiles,
         )
+        pf.decider.recall = open_recall(holder, closers, env=self.env, home=self.home, clock=self.clock)
         closers.append(pf.knowledge.aclose)
         self._background(self.knowledge.configure(config.knowledge))
         pf.telemetry = telemetry

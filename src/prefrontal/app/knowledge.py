@@ -11,7 +11,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from prefrontal.clock import Clock
+from prefrontal.app.knowledge_jobs import Jobs
+from prefrontal.app.vectors import Vectors
+from prefrontal.clock import Chance, Clock
 from prefrontal.config.schema_knowledge import Knowledge as Settings
 from prefrontal.contracts.knowledge import Found, KnowledgeNote, Wanted
 from prefrontal.errors import CapabilityMissing, NotFound, PrefrontalError, StoreError
@@ -19,6 +21,8 @@ from prefrontal.knowledge.installed import require
 
 if TYPE_CHECKING:
     from prefrontal.knowledge.cache import EngramCache
+    from prefrontal.knowledge.dense.encoder import Encoder
+    from prefrontal.knowledge.dense.hybrid import Mode
     from prefrontal.knowledge.search.filters import Filter
     from prefrontal.knowledge.search.searcher import Searcher
 
@@ -33,8 +37,10 @@ AT_ONCE = 8
 class Knowledge:
     """Searches the engrams of a folder. Nothing is loaded before the first question. Belongs to one event loop."""
 
-    def __init__(self, folder: Path, *, clock: Clock) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, chance: Chance) -> None:
         self.folder = folder
+        self.jobs = Jobs(folder, clock=clock, chance=chance)
+        self.vectors = Vectors(folder, clock=clock)
         self._clock = clock
         self._settings = Settings()
         self._cache: EngramCache | None = None
@@ -45,9 +51,15 @@ class Knowledge:
     def configure(self, settings: Settings) -> Coroutine[Any, Any, None]:
         """Let settings hold from now on; return what opens the engrams that are to be open, for the background."""
         self._settings = settings
+        self.vectors.configure(settings)
         if self._cache is not None:
             self._cache.most_bytes = settings.cache_bytes
-        return self.preload()
+        return self._in_background()
+
+    async def _in_background(self) -> None:
+        """Open what is to be open; then keep dense vectors in step with the engrams, until other settings hold."""
+        await self.preload()
+        await self.vectors.keep()
 
     async def preload(self) -> None:
         """Open the engrams that are to be open from the start, and find their thresholds; what cannot be opened is logged."""
@@ -99,35 +111,73 @@ class Knowledge:
 
     async def engram(self, name: str) -> dict[str, Any]:
         """Return one of them with its shape and types of files. Raises NotFound, StoreError, CapabilityMissing."""
-        return await self._asked(name, lambda searcher: _described(name, searcher))
+        return await self._asked(name, lambda searcher: _described(name, searcher, self.vectors.problem(name)))
 
     async def search(
-        self, name: str, query: str, *, k: int = 10, where: Filter | None = None, text: bool = True
+        self, name: str, query: str, *, k: int = 10, where: Filter | None = None, text: bool = True, mode: Mode = "auto"
     ) -> dict[str, Any]:
         """Return the `k` best passages of an engram with citations and the words that matched.
 
-        `evidence` is how much of the query the best passage holds, in [0, 1]. Raises NotFound for an unknown engram,
-        InvalidRequest for a bad `k` or filter, StoreError for a damaged engram, CapabilityMissing without the extra `knowledge`.
+        mode: by words (`lexical`), dense vectors, both (`hybrid`), or `auto`: both where the engram has vectors that help, and
+        words where it has none or its encoder fails, which `note` says. `evidence` is how much of the query the best passage
+        holds, in [0, 1]. Raises NotFound for an unknown engram, InvalidRequest for a bad `k`, mode or filter, StoreError for a
+        damaged engram, CapabilityMissing without the extra `knowledge`, or when `dense` or `hybrid` is asked for without vectors.
         """
+        began = self._clock.monotonic()
+        encoder, way, note = await self._way(name, mode)
+        vector: Any = None
+        if encoder is not None:
+            try:
+                vector = (await asyncio.to_thread(encoder.encode, [query]))[0]
+            except PrefrontalError as error:
+                if mode != "auto":
+                    raise
+                encoder, note = None, error.message
 
         def ask(searcher: Searcher) -> dict[str, Any]:
+            from prefrontal.app.dense import found
             from prefrontal.knowledge.present import shown
 
-            began = self._clock.monotonic()
-            hits = searcher.search(query, k=k, where=where, text=text)
+            if encoder is None:
+                hits, used = searcher.search(query, k=k, where=where, text=text), "lexical"
+            else:
+                hits, used = found(searcher, encoder, query, vector, mode=way, k=k, where=where, text=text)
             return {
                 "engram": name,
                 "version": searcher.index.version,
                 "query": query,
+                "mode": used,
                 "results": shown(hits, searcher.engram, name),
                 "evidence": round(searcher.evidence(query, hits[:1]), 4),
                 "took_ms": round(1000 * (self._clock.monotonic() - began), 3),
-            }
+            } | ({"note": note} if note else {})
 
         return await self._asked(name, ask)
 
+    async def _way(self, name: str, mode: Mode) -> tuple[Encoder | None, Mode, str]:
+        """Return the encoder to ask, or None to go by words, with how to search, and why `auto` cannot use vectors."""
+        named = None if mode == "lexical" else self.vectors.encoder_of(name)
+        encoder: Encoder | None = None
+        note = ""
+        if named is not None:
+            try:
+                encoder = await self.vectors.encoder(name, named)
+            except PrefrontalError as error:
+                if mode != "auto":
+                    raise
+                note = error.message
+
+        def ask(searcher: Searcher) -> Mode:
+            from prefrontal.app.dense import resolved
+
+            return resolved(searcher, encoder, mode)
+
+        way = "lexical" if mode == "lexical" else await self._asked(name, ask)
+        return (None if way == "lexical" else encoder), way, note
+
     async def aclose(self) -> None:
-        """Let go of all engrams."""
+        """Stop the jobs and let go of all engrams."""
+        await self.jobs.aclose()
         if self._cache is not None:
             await asyncio.to_thread(self._cache.close)
 
@@ -180,7 +230,9 @@ def _without(folder: Path, text: str) -> str:
     return text.replace(f"{folder}/", "")
 
 
-def _described(name: str, searcher: Searcher) -> dict[str, Any]:
+def _described(name: str, searcher: Searcher, problem: str | None = None) -> dict[str, Any]:
+    from prefrontal.app.dense import standing
+
     engram = searcher.engram
     types: Counter[str] = Counter()
     size = 0
@@ -205,4 +257,6 @@ def _described(name: str, searcher: Searcher) -> dict[str, Any]:
             "mode": searcher.shape.mode,
             "seed": searcher.shape.seed,
         },
+        "dense": standing(searcher),
+        "dense_problem": problem,
     }

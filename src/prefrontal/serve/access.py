@@ -26,7 +26,7 @@ ADMIN = "/v1/admin/"
 
 ENGRAMS = "/v1/knowledge/"
 
-OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces",
+OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/decisions", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces",
     "/openapi.json", "/docs")
 """Beside the routes for traffic, what virtual keys may use: it shows nothing that is not theirs."""
 
@@ -151,7 +151,7 @@ def _ownable(name: str) -> bool:
 
 
 def for_admins(method: str, path: str) -> bool:
-    """Return whether a route is for admins only: what lies below ``/v1/admin/``, and whatever changes engrams or shows who does."""
+    """Return whether a route is for admins only: those below ``/v1/admin/``, and those that change engrams or show who does."""
     if path.startswith(ADMIN):
         return True
     if not path.startswith(ENGRAMS):

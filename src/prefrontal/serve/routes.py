@@ -27,6 +27,7 @@ from prefrontal.serve.knowledge import SearchRequest, describe_knowledge, list_k
 from prefrontal.serve.knowledge_write import knowledge_routes
 from prefrontal.serve.listing import describe_model, list_models
 from prefrontal.serve.messages import count_messages
+from prefrontal.serve.outcomes import keep_outcomes
 from prefrontal.serve.responses import count_responses, delete_response, get_response
 from prefrontal.serve.types import Receive, Scope, Send
 from prefrontal.serve.ui.pages import ui_routes
@@ -90,6 +91,7 @@ def build_routes(site: Site) -> Router:
             Route("/v1/knowledge", pages.knowledge, methods=["GET"]),
             Route("/v1/knowledge/{name}", pages.engram, methods=["GET"]),
             Route("/v1/knowledge/{name}/search", pages.knowledge_search, methods=["POST"]),
+            Route("/v1/decisions/{record_id}/outcome", pages.outcome, methods=["POST"]),
             Route("/v1/explain", pages.explain, methods=["POST"]),
             Route("/v1/tokens", pages.tokens, methods=["POST"]),
             Route("/v1/traces", pages.traces, methods=["GET"]),
@@ -191,6 +193,11 @@ class Pages:
         return answer(await search_knowledge(self._pf, request.path_params["name"], body, _grant(request)))
 
     @described("requests", like="The body is that of a chat completion.", fails=(404, 429, 503))
+    async def outcome(self, request: Request) -> Response:
+        """What turned out to be right about a request."""
+        body, context = await self._site.body(request.scope, request.receive), request.scope["prefrontal.context"]
+        return answer(await keep_outcomes(self._pf, request.path_params["record_id"], body, context))
+
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""
         body = await self._site.body(request.scope, request.receive)

@@ -20,6 +20,7 @@ from prefrontal.knowledge.ingest.inside import lost, members
 from prefrontal.knowledge.ingest.prepare import Raw, prepare, read
 from prefrontal.knowledge.ingest.walk import MAX_FILE_BYTES, Found, Skipped, Source, walk
 from prefrontal.knowledge.shape import Constants, Shape
+from prefrontal.knowledge.store.engram import Engram
 from prefrontal.knowledge.store.rows import Prepared, Stat
 from prefrontal.knowledge.store.writer import Writer
 
@@ -208,13 +209,37 @@ def ingest_documents(
         return run.report()
 
 
+def remove(engram: Path, path: str, *, clock: Clock) -> int:
+    """Take a file out, with what was read out of it, and return the new version. Raises NotFound, Conflict, StoreError.
+
+    A file that a source still has comes back with the next update.
+    """
+    with Writer(engram, clock=clock, kind="update") as writer:
+        inside = members(writer, path)
+        if not writer.remove(path):
+            raise NotFound(f"There is no file '{path}' in {engram.name}.", param="path")
+        for member in inside:
+            writer.remove(member)
+        return writer.commit()
+
+
+def sources_of(engram: Path) -> list[Source]:
+    """Return the sources an engram remembers, reading only. Raises NotFound, StoreError."""
+    with Engram(engram) as open_engram:
+        row = open_engram.connection.execute("SELECT value FROM meta WHERE key = 'sources'").fetchone()
+    return _sources(row, engram)
+
+
 def recorded(writer: Writer) -> list[Source]:
     """Return the sources an engram remembers."""
-    row = writer.execute("SELECT value FROM meta WHERE key = 'sources'").fetchone()
+    return _sources(writer.execute("SELECT value FROM meta WHERE key = 'sources'").fetchone(), writer.path)
+
+
+def _sources(row: tuple[str] | None, path: Path) -> list[Source]:
     try:
         return msgspec.json.decode(row[0], type=list[Source]) if row else []
     except msgspec.MsgspecError as error:
-        raise StoreError(f"The engram {writer.path} is damaged: its list of sources cannot be read: {error}.") from error
+        raise StoreError(f"The engram {path} is damaged: its list of sources cannot be read: {error}.") from error
 
 
 def _record(writer: Writer, sources: list[Source]) -> None:
