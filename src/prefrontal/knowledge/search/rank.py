@@ -18,6 +18,11 @@ K1, B = 1.2, 0.75
 TITLE_COUNT, SYMBOL_COUNT, PATH_COUNT = 0.5, 1.0, 0.5
 """How many occurrences in the text a term in that field is worth (measured: .014 and .022 nDCG on two code sets)."""
 
+TITLE_BONUS, SYMBOL_BONUS, PATH_BONUS = 0.4, 0.5, 0.2
+"""What a term in a field is worth however long the passage is, as a share of its rarity; of several fields the best counts.
+Without it long functions lose to short ones that only mention a term (measured: .002 to .030 nDCG on four of five sets, and
+.031 on functions inside their files)."""
+
 VECTOR_SHARE = 1.0
 """What a point of the vector's score is worth: it knows order and whole identifiers (chosen from .5 and 1)."""
 
@@ -53,14 +58,11 @@ def rank(index: Index, query: Query, found: Candidates) -> Ranked:
 
 def contributions(counts: Any, flags: Any, lengths: Any, rarity: Any, mean_length: float) -> Any:
     """Return what each term adds to each candidate's score."""
-    seen = (
-        counts
-        + TITLE_COUNT * ((flags & IN_TITLE) > 0)
-        + SYMBOL_COUNT * ((flags & IN_SYMBOL) > 0)
-        + PATH_COUNT * ((flags & IN_PATH) > 0)
-    )
+    title, symbol, path = ((flags & bit) > 0 for bit in (IN_TITLE, IN_SYMBOL, IN_PATH))
+    seen = counts + TITLE_COUNT * title + SYMBOL_COUNT * symbol + PATH_COUNT * path
     norm = K1 * (1.0 - B + B * lengths[:, None] / mean_length)
-    return rarity[None, :] * seen * (K1 + 1.0) / (seen + norm)
+    bonus = np.maximum(np.maximum(TITLE_BONUS * title, SYMBOL_BONUS * symbol), PATH_BONUS * path)
+    return rarity[None, :] * (seen * (K1 + 1.0) / (seen + norm) + bonus)
 
 
 def occurrences(index: Index, query: Query, found: Candidates) -> tuple[Any, Any, Any]:

@@ -39,8 +39,24 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     part: float
 
 
+class Blend(msgspec.Struct, frozen=True, kw_only=True):
+    """How a result of vectors, or of both, came about: its ranks among the candidates, from 1, by each alone.
+
+    `similarity` is that of its vector to the question's; None without a vector. `dense_weight`: share of the vectors, [0, 1].
+    """
+
+    lexical_rank: int | None
+    dense_rank: int | None
+    lexical_score: float
+    similarity: float | None
+    dense_weight: float
+
+
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage found. `version` is the engram version since which the file is as it is; `text` its text when asked for."""
+    """A passage found. `version` is the engram version since which the file is as it is; `text` its text when asked for.
+
+    `blend` says how words and dense vectors came together; None where words alone were asked.
+    """
 
     score: float
     vector_score: float
@@ -60,6 +76,7 @@ class Hit(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     matches: tuple[Match, ...]
     text: str = ""
+    blend: Blend | None = None
 
 
 class Searcher:
@@ -78,6 +95,7 @@ class Searcher:
         self.shape = self.engram.meta.shape
         self.tokenizer = Tokenizer(self.shape.seed)
         self.threshold: float | None = None  # of evidence, once it is known; see `knowledge.evidence`
+        self.beside: dict[str, Any] = {}  # what others keep with this version, as dense vectors by the name of their encoder
         self._files: Index | None = None
         self._masks: tuple[Filter, int, list[Any] | None] | None = None
 
@@ -97,6 +115,7 @@ class Searcher:
         if self.engram.refresh() != before:
             self.index = open_index(self.engram)
             self.threshold = None
+            self.beside.clear()
             self._files = None
         return self.index.version
 
@@ -130,7 +149,8 @@ class Searcher:
         query = understand(question, self.index, self.tokenizer, self.shape)
         held = {match.term for one in hits for match in one.matches}
         rarity = np.log1p((self.index.count - query.found + 0.5) / (query.found + 0.5))
-        share = sum(float(weight) for stem, weight in zip(query.stems, rarity.tolist(), strict=True) if stem in held)
+        said = [(stem, weight) for stem, weight in zip(query.stems, rarity.tolist(), strict=True) if stem not in query.joined]
+        share = sum(float(weight) for stem, weight in said if stem in held)
         return min(1.0, share / query.asked) if query.asked else 0.0
 
     def search_documents(
