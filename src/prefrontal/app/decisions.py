@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from prefrontal.app.outcomes import OutcomeDraft, Outcomes
 from prefrontal.chat.request import ChatRequest
 from prefrontal.config.schema_decisions import Decisions as Settings
-from prefrontal.contracts.decision import NO_CONTEXT, DecisionAnswer, DecisionContext, DecisionRequest, Question, StateKind
+from prefrontal.contracts.decision import (
+    NO_CONTEXT,
+    DecisionAnswer,
+    DecisionContext,
+    DecisionRequest,
+    Question,
+    StateKind,
+    Tier,
+)
+from prefrontal.contracts.outcome import Origin, Outcome
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.decisions.typed import Ask, Form, form_of
 from prefrontal.decisions.types import DecisionType, Types, make_type
 from prefrontal.decisions.wire.common import check_state
-from prefrontal.errors import Conflict, InvalidRequest
+from prefrontal.errors import Conflict, InvalidRequest, PrefrontalError
 
 T = TypeVar("T")
+
+GROUP = 256
+"""Decisions that share a record (assumed: some 100 KB; what a record costs is spread over so many)."""
 
 MAX_FORMS = 1024
 """Python types that stay translated (assumed: a program asks fewer)."""
@@ -46,6 +60,38 @@ class Decision(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.answer.source
 
 
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One of many decisions: see `Prefrontal.decide_many`. tier: where to begin, whatever the policy says."""
+
+    question: Any
+    state: Any
+    context: DecisionContext = NO_CONTEXT
+    tier: Tier | None = None
+
+
+DecidedItem = Decision[Any] | PrefrontalError
+"""What comes of an item: the decision, or why it could not be made."""
+
+
+class PreparedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item as it is asked, and the way back to its Python type."""
+
+    request: DecisionRequest
+    form: Form | None
+    types: Types
+
+    def decision(self, answers: tuple[DecisionAnswer, ...] | PrefrontalError, record: RequestRecord) -> DecidedItem:
+        """Return what its caller gets."""
+        return answers if isinstance(answers, PrefrontalError) else decision_of(answers[0], self.form, record)
+
+
+def grouped(items: Iterable[Item], size: int = GROUP) -> Iterator[list[Item]]:
+    """Yield the items in groups that share a record."""
+    waiting = iter(items)
+    while group := list(islice(waiting, size)):
+        yield group
+
+
 class DecisionDesk:
     """The decision types in use, and the translation of Python types. Belongs to one event loop."""
 
@@ -53,6 +99,7 @@ class DecisionDesk:
         self._registered: dict[str, Callable[[Settings], DecisionType]] = {}
         self._types: list[tuple[Settings, Types]] = []
         self._forms: dict[Any, Form] = {}
+        self.outcomes: Outcomes | None = None  # a `Prefrontal` sets its own
 
     def types(self, settings: Settings) -> Types:
         """Return the types of a configuration, with those registered in Python. Raises ConfigError."""
@@ -93,6 +140,36 @@ class DecisionDesk:
         self._registered[name] = make
         self._types = []
 
+    async def outcome(
+        self,
+        of: Decision[Any] | str,
+        label: Any = None,
+        *,
+        question: int | str | None = None,
+        option: int | None = None,
+        model: str | None = None,
+        reward: float | None = None,
+        origin: Origin = "human",
+    ) -> Outcome:
+        """Keep what turned out to be right: of a `Decision`, or of any request by its record's id.
+
+        label: the right answer, for a `Decision` a value of its type. question: which of several, by index or name. reward: -1 to
+        1. model: of a routed request the one that should have been chosen. Raises NotFound, InvalidRequest, Conflict, StoreError.
+        """
+        if isinstance(of, Decision):
+            members = list(of.probabilities)
+            if label is not None:
+                if label not in members:
+                    raise InvalidRequest(f"{label!r} is none of the options.", param="label")
+                option = members.index(label)
+            record_id, label, question = of.record.id, None, of.answer.index
+        else:
+            record_id = of
+        draft = OutcomeDraft(question=question, label=label, option=option, model=model, reward=reward, origin=origin)
+        if self.outcomes is None:
+            raise Conflict("Outcomes are kept by an open Prefrontal.")
+        return (await self.outcomes.tell(record_id, [draft]))[0]
+
     def form(self, question: Any) -> Form:
         """Return the question that a Python type asks. Raises InvalidRequest."""
         if isinstance(question, Ask):
@@ -103,6 +180,16 @@ class DecisionDesk:
                 self._forms.clear()
             found = self._forms[question] = form_of(question)
         return found
+
+    def prepared(self, item: Item, settings: Settings, **options: Any) -> PreparedItem | PrefrontalError:
+        """Return one of many as it is asked, or why it cannot be."""
+        try:
+            request, form, types = self.request(
+                item.question, item.state, settings, context=item.context, tier=item.tier, **options
+            )
+        except InvalidRequest as error:
+            return error
+        return PreparedItem(request=request, form=form, types=types)
 
     def request(
         self,
@@ -115,6 +202,9 @@ class DecisionDesk:
         deadline_s: float | None = None,
         cache: bool = True,
         session: str | None = None,
+        run: str | None = None,
+        tier: Tier | None = None,
+        most_tier: Tier = 3,
     ) -> tuple[DecisionRequest, Form | None, Types]:
         """Return the request that asks one question, the way back to its Python type, and the types it belongs to."""
         types = self.types(settings)
@@ -141,6 +231,9 @@ class DecisionDesk:
             deadline_s=deadline_s,
             cache=cache,
             session=session,
+            run=run,
+            tier=tier,
+            most_tier=most_tier,
         )
         return request, form, types
 

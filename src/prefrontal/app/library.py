@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from prefrontal.app.compose import Prompt, compose
-from prefrontal.app.decisions import Decision, DecisionDesk, decision_of
+from prefrontal.app.decisions import DecidedItem, Decision, DecisionDesk, Item, PreparedItem, decision_of, grouped
 from prefrontal.app.engine_memory import EngineMemory
 from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.money import Money
+from prefrontal.app.outcomes import outcomes_in
 from prefrontal.app.reply import Piece, Reply, pieces_of
 from prefrontal.app.sink import Sink
 from prefrontal.app.telemetry.worker import TelemetryWorker
@@ -38,6 +39,7 @@ from prefrontal.ledger.conversations import Conversations, MemoryConversations
 from prefrontal.ledger.store import Ledger
 from prefrontal.machine.context import LIBRARY, CallContext, World
 from prefrontal.machine.decide import Decided, decide
+from prefrontal.machine.decide_many import decide_group
 from prefrontal.machine.embed import Embedded, embed
 from prefrontal.machine.machine import Answer, Explanation, Machine
 from prefrontal.machine.stream import AnswerStream
@@ -88,9 +90,11 @@ class Prefrontal:
         self.money = money
         self.decisions = desk
         self.decider = Decider(executor=machine.parts.executor, clock=self.clock, profiles=profiles)
+        self.outcomes = desk.outcomes = outcomes_in(ledger, self.clock, self.decider)
         self._views: dict[frozenset[str], World] = {}
         self._world: tuple[Current[Registry], World] | None = None
         self.knowledge = knowledge
+        knowledge.vectors.encoders.attach(self.embeddings)
         self.telemetry: TelemetryWorker | None = None
         self.engine_memory: EngineMemory | None = None
         self.replicas: Replicas | None = None
@@ -218,6 +222,40 @@ class Prefrontal:
         done = await self.decide_all(request, LIBRARY, types)
         return decision_of(done.response.answers[0], form, done.record)
 
+    async def decide_many(self, items: Iterable[Item], *, concurrency: int = 64, **options: Any) -> list[DecidedItem]:
+        """Return many decisions in the items' order; an error stands in the place of its decision.
+
+        Made for simulations and pipelines: a group of items shares one record and one trace, what the cache holds is answered at
+        once, and `concurrency` others run at a time (64 is assumed: what engines batch). options: as of `weigh` but for `context`
+        and `tier`, which each item has; `run` names whose budget pays.
+
+        Raises:
+            PrefrontalError: none of them may be made: no room, a limit, a wrong run.
+        """
+        found: list[DecidedItem] = []
+        settings = self.config.decisions
+        for group in grouped(items):
+            prepared = [self.decisions.prepared(item, settings, **options) for item in group]
+            found += await self._decided(prepared, concurrency)
+        return found
+
+    async def _decided(self, prepared: Sequence[PreparedItem | PrefrontalError], concurrency: int) -> list[DecidedItem]:
+        asked = [one for one in prepared if not isinstance(one, PrefrontalError)]
+        if not asked:
+            return [one for one in prepared if isinstance(one, PrefrontalError)]
+        self.ledger.admit()
+        done = await decide_group(
+            self.machine,
+            self.decider,
+            [one.types for one in asked],
+            [one.request for one in asked],
+            LIBRARY,
+            self.world(),
+            concurrency=concurrency,
+        )
+        answers = iter(done.answers)
+        return [one if isinstance(one, PrefrontalError) else one.decision(next(answers), done.record) for one in prepared]
+
     async def count_tokens(self, prompt: Prompt, *, model: str = "auto", **options: Any) -> TokenCount:
         """Return the input tokens of a prompt for a model: counted by its engine where that can, else estimated.
 
@@ -245,6 +283,7 @@ class Prefrontal:
     async def decide_all(self, request: DecisionRequest, context: CallContext, types: Types | None = None) -> Decided:
         """Answer every question of a parsed request; raises like `answer`."""
         self.ledger.admit()
+        await self.outcomes.look()
         world = self.world(context.grant)
         known = types or self.decisions.types(world.config.decisions)
         return await decide(self.machine, self.decider, known, request, context, world)

@@ -16,6 +16,7 @@ from prefrontal.clock import Clock
 from prefrontal.config.home import expand_user
 from prefrontal.config.schema import Config, Redis
 from prefrontal.contracts.reach import host_of
+from prefrontal.decisions.shelves import SharedShelf
 from prefrontal.execute.cache.shared import SharedAnswers
 from prefrontal.execute.outbox import SharedBook
 from prefrontal.execute.sharing import Sharing
@@ -102,6 +103,8 @@ async def _join(pf: Prefrontal, config: Config, replicas: Replicas) -> None:
         replicas.begin(treasury.keep_leases())
     if parts.cache is not None:
         parts.cache.move_to(SharedAnswers(replicas.blobs))
+    if pf.decider.recall is not None:
+        pf.decider.recall.memo.move_to(SharedShelf(replicas.blobs, clock))
     books: dict[str, SharedBook] = {"sessions": parts.sessions, "prefixes": parts.prefixes}
     sharing = Sharing(link, runtime=pf.runtime, books=books, clock=clock, replica=name, place=socket.gethostname())
     replicas.begin(sharing.keep())

@@ -146,7 +146,8 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     tier: the one whose model answered; 0: a rule, or a model outside of tiers. tier_reason: why it began where it began, and why
     it went on (``type``, ``creativity``, ``type, low_confidence``). degraded_by: what kept it from a better tier
     (``agent_allowance``, ``insufficient_quota``, the code of an outage). similar: answered from the cache by a state that means the
-    same. attempts: calls made for it. cost_usd: its share; None: unknown.
+    same. calibrator: what made the probabilities honest (None: nothing did); raw: those before it, where there was one.
+    attempts: calls made for it. cost_usd: its share; None: unknown.
     """
 
     index: int
@@ -169,6 +170,7 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     tier_reason: str | None = None
     degraded_by: str | None = None
     calibrator: str | None = None
+    raw: tuple[float, ...] | None = None
     prompt_version: str | None = None
     attempts: int = 0
     cost_usd: float | None = None

@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from prefrontal.clock import Clock
-from prefrontal.contracts.decision import DecisionAnswer
+from prefrontal.contracts.decision import DecisionAnswer, Question
 from prefrontal.contracts.model import ModelCard
+from prefrontal.decisions.allowance import Allowances
+from prefrontal.decisions.calibrators import UNCALIBRATED, Calibration
 from prefrontal.decisions.capabilities import Capabilities
+from prefrontal.decisions.gather import Gatherer
 from prefrontal.decisions.ladder import Ability, Rung, after, rungs
-from prefrontal.decisions.native import NativeExchange
+from prefrontal.decisions.native import NativeExchange, numbered
 from prefrontal.decisions.reading import Reading, answer_of
+from prefrontal.decisions.recall import Recall, Recalled
 from prefrontal.decisions.rung import Climber
+from prefrontal.decisions.tierbook import TierBook
+from prefrontal.decisions.tiered import Tiered
 from prefrontal.decisions.wire.upstream import BATCH, Readings
 from prefrontal.decisions.work import LOW_MASS, NO_MODEL, REFUSED, TIMEOUT, Asked, Failure, Work
 from prefrontal.errors import ContextTooLong, NoModelAvailable, PrefrontalError, ProviderRejected, ProviderTimeout
@@ -27,6 +33,9 @@ from prefrontal.execute.journal import Branch
 from prefrontal.providers.profile import Profile
 
 Known = TypeVar("Known", DecisionAnswer, Failure)
+
+Told = tuple[Reading | None, ModelCard, float | None]
+"""What came back for one question: its reading, who gave it, and its share of the cost."""
 
 
 class Decider:
@@ -39,12 +48,26 @@ class Decider:
         clock: Clock,
         profiles: Mapping[str, Profile],
         capabilities: Capabilities | None = None,
+        recall: Recall | None = None,
+        allowances: Allowances | None = None,
     ) -> None:
         self._executor = executor
         self._profiles = profiles
         self._clock = clock
         self.capabilities = capabilities or Capabilities(clock)
+        self.recall = recall
+        self.allowances = allowances or Allowances(clock)
+        self.tiers = TierBook()
+        self._tiered = Tiered(self.ask_model, self.allowances)
+        self._gatherer: Gatherer[Question, Told] = Gatherer(clock)
         self._climber = Climber(executor)
+        self.calibration = UNCALIBRATED
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Let calibrators be applied from now on; what the cache holds from under others is not given again."""
+        self.calibration = calibration
+        if self.recall is not None:
+            self.recall.revision = calibration.digest
 
     async def decide(self, work: Work) -> tuple[DecisionAnswer, ...]:
         """Return every question's answer in order.
@@ -54,13 +77,40 @@ class Decider:
         """
         deadline = work.call.deadline
         left_s = None if deadline is None else deadline - self._clock.monotonic()
-        if left_s is None or left_s > 0:
-            try:
-                async with self._clock.timeout(left_s):
-                    await self.ask(work, work.cards)
-            except TimeoutError:
-                pass  # what is open is answered by rules, which is what the deadline is for
+        recalled = None if self.recall is None else await self.recall.begin(work)
+        try:
+            if (work.held or work.open()) and (left_s is None or left_s > 0):
+                await self._in_time(work, left_s, recalled)
+        finally:
+            if recalled is not None:
+                recalled.end(work)
         return tuple([self.settled(work, one) for one in work.asked])
+
+    async def _in_time(self, work: Work, left_s: float | None, recalled: Recalled | None) -> None:
+        try:
+            async with self._clock.timeout(left_s):
+                await self._ways(work)
+                if recalled is not None and recalled.followed:
+                    recalled.land(work)
+                    if await recalled.follow(work):
+                        await self._ways(work)
+        except TimeoutError:
+            pass  # what is open is answered by rules, which is what the deadline is for
+        if work.ways is not None:
+            self._tiered.settle(work, work.ways)
+
+    async def _ways(self, work: Work) -> None:
+        """Ask by tiers where there are any, else the models of the request as they stand."""
+        if work.ways is None:
+            await self.ask(work, work.cards)
+        else:
+            await self._tiered.decide(work, work.ways)
+            self._tiered.settle(work, work.ways)
+
+    def known(self, work: Work) -> tuple[DecisionAnswer, ...] | None:
+        """Return the answer to a request with one question when the cache of this process holds it; nothing is waited for."""
+        found = None if self.recall is None else self.recall.known(work)
+        return None if found is None else (found,)
 
     async def ask(self, work: Work, cards: Sequence[ModelCard]) -> None:
         """Ask the models one after another until every question has an answer; outcomes are written into `work`."""
@@ -68,7 +118,7 @@ class Decider:
             pending = work.open()
             if not pending:
                 return
-            await self.ask_model(work, card, pending)
+            await self.ask_model(work.paying(card), card, pending)
 
     async def ask_model(self, work: Work, card: ModelCard, asked: Sequence[Asked]) -> None:
         """Ask one model these questions, on its own route first; each gets an outcome."""
@@ -91,12 +141,9 @@ class Decider:
     async def _native(self, work: Work, card: ModelCard, asked: Sequence[Asked]) -> set[int]:
         """Ask on the engine's own route; return the indexes of those that need not be asked on the other rungs."""
         assert card.decisions is not None
-        questions = [one.question for one in asked]
-        exchange = NativeExchange(work.request, questions, card.decisions)
-        call = msgspec.structs.replace(work.call, request=work.chat, cards=(card,), exchange=exchange)
         branch = work.journal.branch()
         try:
-            done, answered = await self._executor.exchange(call, branch)
+            told, joined = await self._sent(work, card, [one.question for one in asked], branch)
         except PrefrontalError as error:
             fall = after("native", error)
             if fall.remember:
@@ -109,15 +156,37 @@ class Decider:
             return set() if fall.down else {one.question.index for one in asked}
         finally:
             work.journal.waited_s += branch.waited_s
-        readings: Readings = done.answer
         found: set[int] = set()
-        cost_usd = _cost(branch)
-        share = None if cost_usd is None else cost_usd / len(asked)
-        for one, reading in zip(asked, readings, strict=True):
+        for one, (reading, answered, share) in zip(asked, told, strict=True):
             if reading is not None:
-                self._take(work, one, reading, answered, attempts=len(branch.own), cost_usd=share, version=None)
+                attempts = 1 if joined else len(branch.own)
+                self._take(work, one, reading, answered, attempts=attempts, cost_usd=share, version=None)
                 found.add(one.question.index)
         return found
+
+    async def _sent(
+        self, work: Work, card: ModelCard, questions: Sequence[Question], branch: Branch
+    ) -> tuple[Sequence[Told], bool]:
+        """Send questions in one body, with those that others of the same caller ask about the same state at the same time."""
+        wire = card.decisions
+        assert wire is not None
+
+        async def send(together: Sequence[Question]) -> Sequence[Told]:
+            named = questions if len(together) == len(questions) else numbered(together)
+            exchange = NativeExchange(work.request, named, wire)
+            call = msgspec.structs.replace(work.call, request=work.chat, cards=(card,), exchange=exchange)
+            done, answered = await self._executor.exchange(call, branch)
+            spent = _cost(branch)
+            share = None if spent is None else spent / len(together)
+            readings: Readings = done.answer
+            return [(reading, answered, share) for reading in readings]
+
+        if wire.joint:
+            return await send(questions), False
+        batching, deadline = work.batching, work.call.deadline
+        left_s = None if deadline is None else deadline - self._clock.monotonic()
+        most, window_s = min(batching.most, BATCH), batching.window_ms / 1000.0
+        return await self._gatherer.ask(_together(work, card), questions, send, most=most, window_s=window_s, left_s=left_s)
 
     async def _climb_all(self, work: Work, card: ModelCard, rest: Sequence[tuple[Asked, tuple[Rung, ...]]]) -> None:
         gate = asyncio.Semaphore(work.parallel)
@@ -181,7 +250,7 @@ class Decider:
             self._fail(work, one, Failure(code=code, reading=reading, model=card.id, attempts=attempts, cost_usd=cost_usd))
             return
         answer = answer_of(one.question, reading, model=card.id, attempts=attempts, cost_usd=cost_usd, prompt_version=version)
-        work.outcomes[one.question.index] = _added(work, answer)
+        work.outcomes[one.question.index] = _added(work, self.calibration.applied(answer))
 
     def _fail(self, work: Work, one: Asked, failure: Failure) -> None:
         work.outcomes[one.question.index] = _added(work, failure, one.question.index)
@@ -195,12 +264,15 @@ class Decider:
             outcome = Failure(code=TIMEOUT if work.cards else NO_MODEL)
         _refuse(work, one, outcome)
         fallback, reading = one.type.fallback, outcome.reading
-        known = {"attempts": outcome.attempts, "cost_usd": outcome.cost_usd, "fallback": outcome.code}
+        known: dict[str, Any] = {"attempts": outcome.attempts, "cost_usd": outcome.cost_usd, "fallback": outcome.code}
         if fallback.rule is None and reading is not None and not reading.refusal:
             version = one.type.prepared.version
             return answer_of(one.question, reading, model=outcome.model, degraded=outcome.code, prompt_version=version, **known)
         probabilities, finding = fallback.answer(work.request.state, work.request.context)
         ruled = Reading(probabilities=probabilities, source="rule", refusal=outcome.code == REFUSED)
+        progress = work.progress.get(one.question.index)
+        if progress is not None and progress.step is not None:
+            known.update(tier_reason=progress.step.reason, degraded_by=progress.step.degraded_by)
         return answer_of(one.question, ruled, finding=finding, **known)
 
 
@@ -213,6 +285,14 @@ def _refuse(work: Work, one: Asked, failure: Failure) -> None:
         raise ContextTooLong(error.message, param="state", hint="No model that was asked can take this state.") from error
     if work.without_rule == "error" and one.type.fallback.rule is None and failure.reading is None:
         raise error or NoModelAvailable("No model answered this decision in time.", hint="Give its type a rule.")
+
+
+def _together(work: Work, card: ModelCard) -> tuple[object, ...]:
+    """Return what must be equal for questions to share a body: the engine, the state, and who pays for it under which bounds."""
+    call, request = work.call, work.request
+    state = request.state if isinstance(request.state, str) else msgspec.json.encode(request.state)
+    shown = (request.state_kind, state, msgspec.json.encode((request.media, request.extra)))
+    return (card.id, card.base_url, *shown, call.who, work.run, call.priority, msgspec.json.encode(call.reach))
 
 
 def _added(work: Work, outcome: Known, index: int | None = None) -> Known:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from prefrontal.contracts.decision import DecisionRequest, Question
 from prefrontal.contracts.model import DecisionWire
 from prefrontal.contracts.wire import WireRequest, WireResponse
@@ -17,6 +19,11 @@ from prefrontal.providers.common import object_of, wire_request
 
 MAX_REFUSAL_BYTES = 2000
 """How much of a refusal is searched for its reason (assumed: the reason stands at the front)."""
+
+
+def numbered(questions: Sequence[Question]) -> list[Question]:
+    """Return questions of several requests under keys of their own, as theirs may be the same."""
+    return [msgspec.structs.replace(question, id=str(number)) for number, question in enumerate(questions)]
 
 
 class NativeExchange:

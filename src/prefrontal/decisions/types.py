@@ -5,24 +5,33 @@ from __future__ import annotations
 import difflib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from prefrontal.config.schema_decisions import Decisions, DecisionTypeEntry
+from prefrontal.config.schema_tiers import TypeCache
 from prefrontal.contracts.decision import Example, Kind, Option, Question, Technique
+from prefrontal.decisions.normal import Normaliser
 from prefrontal.decisions.prepared import Prepared
 from prefrontal.decisions.rules import Fallback, RuleFunction, cel_rule, function_rule
 from prefrontal.decisions.wire.common import check_options
 from prefrontal.decisions.wording import load_wording
 from prefrontal.errors import ConfigError, InvalidRequest
 
+PLAIN = TypeCache()
+
 MAX_ADHOC = 1024
 """Questions made for single requests that stay prepared; the longest unused goes first (assumed)."""
 
 
 class DecisionType(msgspec.Struct, frozen=True, kw_only=True):
-    """A question with everything that is decided about it beforehand. `fallback` always answers."""
+    """A question with everything that is decided about it beforehand. `fallback` always answers.
+
+    tier: where it begins (None: nobody says). cache: how its answers are given again (None: only where all are). normal: what of
+    a state does not matter. signature: a digest of what is asked, and how.
+    """
 
     name: str | None
     question: Question
@@ -33,6 +42,10 @@ class DecisionType(msgspec.Struct, frozen=True, kw_only=True):
     min_label_mass: float
     deadline_s: float
     models: tuple[str, ...] = ()
+    tier: int | None = None
+    cache: TypeCache | None = None
+    normal: Normaliser
+    signature: bytes
 
 
 class Types:
@@ -113,29 +126,44 @@ def make_type(
     min_label_mass: float | None = None,
     deadline_s: float | None = None,
     models: tuple[str, ...] = (),
+    tier: int | None = None,
+    cache: TypeCache | None = None,
 ) -> DecisionType:
     """Return a type; what is left out comes from `settings`. Its rule is tried on the samples and the examples' states.
 
     Raises:
-        ConfigError: the rule is wrong, the template unknown, or an example's answer is none of the options.
+        ConfigError: the rule is wrong, the template unknown, an example's answer is none of the options, or a bucket is wrong.
     """
+    try:
+        normal = Normaliser(cache or PLAIN)
+    except ValueError as error:
+        raise ConfigError(str(error), path="cache.buckets") from None
     for example in examples:
         if example.answer not in question.values:
             raise ConfigError(f"the example's answer {example.answer!r} is none of the options", path="examples")
     fallback = Fallback(question, rule)
     fallback.check([*samples, *[example.state for example in examples if not samples]])
     asked = technique or settings.technique
-    shown = examples if asked in ("few_shot", "chain_of_thought", "json") else ()
+    shown = tuple(examples) if asked in ("few_shot", "chain_of_thought", "json") else ()
+    prepared = Prepared(question, load_wording(template or settings.template), shown)
+    samples_that_vote = settings.votes if votes is None else votes
+    least_mass = settings.min_label_mass if min_label_mass is None else min_label_mass
+    words = (question.kind, question.instructions, question.options, question.media, shown)
+    ways = (prepared.version, asked, samples_that_vote, least_mass, cache)
     return DecisionType(
         name=name,
         question=question,
-        prepared=Prepared(question, load_wording(template or settings.template), shown),
+        prepared=prepared,
         fallback=fallback,
         technique=asked,
-        votes=settings.votes if votes is None else votes,
-        min_label_mass=settings.min_label_mass if min_label_mass is None else min_label_mass,
+        votes=samples_that_vote,
+        min_label_mass=least_mass,
         deadline_s=settings.deadline_s if deadline_s is None else deadline_s,
         models=models,
+        tier=settings.tiers.types.get(name) if tier is None and name is not None else tier,
+        cache=cache,
+        normal=normal,
+        signature=blake2b(msgspec.json.encode((words, ways)), digest_size=16).digest(),
     )
 
 
@@ -167,6 +195,8 @@ def _from_entry(name: str, entry: DecisionTypeEntry, settings: Decisions) -> Dec
         min_label_mass=entry.min_label_mass,
         deadline_s=entry.deadline_s,
         models=entry.models,
+        tier=entry.tier,
+        cache=entry.cache,
     )
 
 

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 REAP_EVERY_S = 30.0
 """How often what nobody can be working on any more is settled (assumed)."""
 
+RUNS: Sheet = ("tag", "total")
+"""Where runs are counted, whatever is configured."""
+
 MAX_PAYERS = 10_000
 """Payers whose rules are remembered (assumed: some MB; beyond it they are matched anew)."""
 
@@ -71,7 +74,7 @@ class Treasury:
             wanted[sheet] = wanted.get(sheet, frozenset()) | {budget.of}
         async with self._opening:
             for sheet in set(wanted) | set(self._counted):
-                if sheet not in wanted and sheet[0] != "key":
+                if sheet not in wanted and sheet[0] != "key" and sheet != RUNS:
                     self._books.pop(sheet, None)
                 elif self._counted.get(sheet) != wanted.get(sheet):  # until now, others than these were counted
                     await self._add_up(*sheet)
@@ -91,6 +94,17 @@ class Treasury:
                     await self._add_up("key", window, only=payer.key_id)
             self._own[payer.key_id] = windows
         self._payers.pop(payer.key_id, None)
+
+    async def admit_runs(self) -> None:
+        """Make runs countable: add up, once, what each has spent. Raises StoreError."""
+        if RUNS not in self._books:
+            async with self._opening:
+                if RUNS not in self._books:
+                    await self._add_up(*RUNS)
+
+    def spent_pico(self, scope: Scope, window: Window, subject: str) -> int:
+        """Return what a member has spent and holds in this window, as far as this process counts it."""
+        return self.book(scope, window, subject).used_pico
 
     async def _add_up(self, scope: Scope, window: Window, *, only: str | None = None) -> None:
         """Add up what members of a scope have spent in the window that runs now."""

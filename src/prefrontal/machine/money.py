@@ -11,6 +11,7 @@ from prefrontal.contracts.money import Allowance, Degraded
 from prefrontal.contracts.reach import url_for
 from prefrontal.errors import InvalidRequest, QuotaExceeded, StoreError
 from prefrontal.ledger.budgets import fits
+from prefrontal.ledger.purse import Purse
 from prefrontal.machine.fit import check_named
 from prefrontal.machine.parts import Parts
 from prefrontal.machine.run import Run
@@ -78,15 +79,15 @@ def worded(run: Run, error: QuotaExceeded) -> QuotaExceeded:
     return error
 
 
-async def settled(run: Run) -> None:
-    """Return when what the request cost is in the books; called before the last byte is sent.
+async def settled(run: Run, purse: Purse | None = None) -> None:
+    """Return when what the request cost is in the books, those of `purse` included; called before the last byte is sent.
 
     When the books cannot be written the answer is sent all the same: it is paid for, and the ledger goes on trying.
     """
-    if run.purse is None:
-        return
+    purses = [one for one in (run.purse, purse) if one is not None]
     try:
-        await run.purse.committed()
+        for one in purses:
+            await one.committed()
     except StoreError as error:
         log.error("the charges of %s are not on disk yet: %s", run.id, error)
 

@@ -99,6 +99,11 @@ def is_name(text: str) -> bool:
     return len(text) == OWNER_DIGITS + MODEL_DIGITS + DIGITS and set(text) <= set("0123456789abcdef")
 
 
+def identity_of(card: ModelCard) -> bytes:
+    """Return a digest of everything about a model that could change its answers."""
+    return blake2b(_ENCODER.encode(_card(card)), digest_size=16).digest()
+
+
 def _card(card: ModelCard) -> list[Any]:
     """What of a model counts; the places that serve it are cards of their own."""
     return [

@@ -10,7 +10,16 @@ from typing import Any
 import msgspec
 
 from prefrontal.chat.blocks import Image
-from prefrontal.contracts.decision import LEVELS, MAX_OPTIONS, MAX_QUESTIONS, DecisionAnswer, DecisionContext, Option, Question
+from prefrontal.contracts.decision import (
+    LEVELS,
+    MAX_OPTIONS,
+    MAX_QUESTIONS,
+    DecisionAnswer,
+    DecisionContext,
+    Option,
+    Question,
+    Tier,
+)
 from prefrontal.contracts.resilience import Priority
 from prefrontal.errors import InvalidRequest
 from prefrontal.providers.openai.check import missing, need_object, wrong_type
@@ -30,6 +39,7 @@ class DecisionHints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The extension object ``x_prefrontal`` of a decision request. All optional.
 
     deadline_s: seconds from arrival, after which rules answer. cache: False asks and stores nothing. session: for the record.
+    run: whose budget pays; tier, most_tier: where to begin, and how high to go (see `DecisionRequest`).
     The others describe the situation (`DecisionContext`).
     """
 
@@ -44,6 +54,9 @@ class DecisionHints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     creativity: bool = False
     multi_agent: bool = False
     novel: bool = False
+    run: str | None = None
+    tier: Tier | None = None
+    most_tier: Tier = 3
 
     @property
     def context(self) -> DecisionContext:
