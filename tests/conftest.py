@@ -271,7 +271,7 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     name = free.pop()
     yield postgres_server.url(name)
     others = "datname = current_database() AND pid <> pg_backend_pid()"
-    tables = "records, bodies, responses, charges, keys, audit, books, rate_slots, rate_leases"
+    tables = "records, bodies, responses, charges, keys, audit, books, rate_slots, rate_leases, outcomes, calibrators"
     leave = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
     postgres_server.sql(f"{leave}; TRUNCATE {tables} RESTART IDENTITY", name)
     free.append(name)

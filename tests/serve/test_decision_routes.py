@@ -135,3 +135,34 @@ async def test_the_situation_and_the_deadline_travel_in_x_prefrontal(bench: Benc
     assert told["answers"][0]["x_fallback"] == "timeout"
     wrong = await bench.post(A, {"state": "s", "questions": QUESTION_A, "x_prefrontal": {"dealine_s": 1}})
     assert wrong.status_code == 422
+
+
+async def test_outcomes_are_told_over_http(bench: Bench) -> None:
+    """One or several, by the trace; what is wrong is an error and keeps nothing; other methods and ids are told apart."""
+    asked = await bench.post(B, {"model": "m", "input": "charged twice", "questions": QUESTION_B})
+    path = f"{B}/{asked.headers['x-prefrontal-trace']}/outcome"
+    told = await bench.post(path, {"option": 1, "reward": -0.5, "origin": "observed"})
+    assert told.status_code == 200
+    (one,) = told.json()["data"]
+    assert (one["object"], one["question"], one["option"], one["origin"]) == ("outcome", 0, 1, "observed")
+    several = await bench.post(path, {"outcomes": [{"question": 0, "option": 0}]})
+    assert several.json()["data"][0]["option"] == 0
+    for body, param in (
+        (b"{", None),
+        ({"option": "one"}, "option"),
+        ({"wrong": 1}, None),
+        ({"option": 9}, "option"),
+        ({"outcomes": []}, "outcomes"),
+        ({"option": 0, "reward": 2}, "reward"),
+    ):
+        refused = await bench.post(path, body)
+        assert refused.status_code == 400, body
+        assert refused.json()["error"]["param"] == param
+    assert (await bench.post(f"{B}/req_none/outcome", {"option": 0})).status_code == 404
+    assert (await bench.http.get(path)).status_code == 405
+    routed = await bench.post("/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hello"}]})
+    if routed.status_code == 200:
+        path = f"{B}/{routed.headers['x-prefrontal-trace']}/outcome"
+        kept = await bench.post(path, {"reward": 1, "model": "m"})
+        assert (kept.json()["data"][0]["question"], kept.json()["data"][0]["model"]) == (None, "m")
+        assert (await bench.post(path, {"label": "billing"})).status_code == 400

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from prefrontal.app.outcomes import Outcomes
 from prefrontal.app.pseudonyms import DIGITS, KEY_FILE, PREFIX, Pseudonyms
 from prefrontal.clock import Clock
 from prefrontal.config.home import Home
 from prefrontal.config.schema import Config
+from prefrontal.contracts.outcome import Outcome
 from prefrontal.errors import InvalidRequest, NotFound
 from prefrontal.ledger.conversations import Conversations
 from prefrontal.ledger.keyring import KeyRing
@@ -39,7 +41,7 @@ class Whose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
-    """What was deleted: records with their content, stored responses, and cached answers."""
+    """What was deleted: records with their content and outcomes, stored responses, and cached answers."""
 
     records: int = 0
     responses: int = 0
@@ -66,6 +68,7 @@ class Privacy:
         key_ids: KeyIds,
         clock: Clock,
         clear_cache: ClearCache | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self._ledger = ledger
         self._conversations = conversations
@@ -74,6 +77,7 @@ class Privacy:
         self._key_ids = key_ids
         self._clock = clock
         self._clear_cache = clear_cache
+        self._outcomes = outcomes
 
     async def erase(self, whose: Whose, actor: str) -> Erased:
         """Delete what is kept, and note in the audit log that it was done, and by whom.
@@ -118,11 +122,17 @@ class Privacy:
                 record = await self._ledger.get(record_id)
                 if record is not None:
                     yield {"kind": "record", **msgspec.to_builtins(record)}
+                    for outcome in await self._told(record_id):
+                        yield {"kind": "outcome", **msgspec.to_builtins(outcome)}
             pairs = await self._conversations.ids(owner=subject.key_id, user=subject.user, response_id=_response_id(subject))
             for response_id, owner in pairs:
                 stored = await self._conversations.get(response_id, owner)
                 if stored is not None:
                     yield {"kind": "response", **msgspec.json.decode(msgspec.json.encode(stored))}
+
+    async def _told(self, record_id: str) -> list[Outcome]:
+        store = None if self._outcomes is None else self._outcomes.store
+        return [] if store is None else await store.of([record_id])
 
     async def _subjects(self, whose: Whose) -> tuple[Subject, ...]:
         given = [name for name in Whose.__struct_fields__ if getattr(whose, name)]
@@ -166,6 +176,7 @@ def privacy_of(pf: Prefrontal) -> Privacy:
         key_ids=key_ids,
         clock=pf.clock,
         clear_cache=clear_cache,
+        outcomes=pf.outcomes,
     )
 
 

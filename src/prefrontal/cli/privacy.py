@@ -68,6 +68,7 @@ async def _privacy(place: Place, clock: Clock) -> AsyncIterator[Privacy]:
     from prefrontal.app.conversations import conversations_of
     from prefrontal.app.ledgers import open_ledger
     from prefrontal.app.money import Money
+    from prefrontal.app.outcomes import outcomes_in
     from prefrontal.app.privacy import Privacy, cached_for, ids_of_key, people_in
     from prefrontal.app.stores import alone
     from prefrontal.config.home import expand_user, find_home
@@ -99,6 +100,7 @@ async def _privacy(place: Place, clock: Clock) -> AsyncIterator[Privacy]:
             key_ids=key_ids,
             clock=clock,
             clear_cache=clear_cache,
+            outcomes=outcomes_in(found, clock),
         )
     finally:
         for one in closers:

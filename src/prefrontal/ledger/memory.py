@@ -19,6 +19,11 @@ class MemoryLedger:
         self._records: OrderedDict[str, RequestRecord] = OrderedDict()
         self._seen = 0
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._keep > 0
+
     def admit(self) -> None:
         """Always has room."""
 

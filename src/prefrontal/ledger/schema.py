@@ -112,6 +112,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX rate_leases_by_lease ON rate_leases (lease)",
     ),
+    (
+        # What turned out to be right; a row ends with its record. A question of -1 is the whole request.
+        """
+        CREATE TABLE outcomes (
+            record_id TEXT NOT NULL,
+            question INTEGER NOT NULL,
+            option_index INTEGER,
+            model TEXT,
+            reward REAL,
+            origin TEXT NOT NULL,
+            at_s REAL NOT NULL,
+            PRIMARY KEY (record_id, question)
+        ) WITHOUT ROWID
+        """,
+        "CREATE TABLE calibrators (id TEXT PRIMARY KEY, made_s REAL NOT NULL, body BLOB NOT NULL)",
+    ),
 )
 
 

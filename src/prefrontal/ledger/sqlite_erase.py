@@ -30,6 +30,7 @@ def erase_records(opener: Callable[[], sqlite3.Connection], ids: Sequence[str]) 
             values = [(record_id,) for record_id in ids]
             gone = db.executemany("DELETE FROM records WHERE id = ?", values).rowcount
             db.executemany("DELETE FROM bodies WHERE id = ?", values)
+            db.executemany("DELETE FROM outcomes WHERE record_id = ?", values)
             db.execute("COMMIT")
         except BaseException:
             db.execute("ROLLBACK")

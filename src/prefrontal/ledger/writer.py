@@ -302,6 +302,7 @@ class Writer:
         query = "SELECT id FROM records WHERE started_s < ? ORDER BY started_s LIMIT ?"
         old = connection.execute(query, (before_s, EXPIRE_MAX)).fetchall()
         connection.executemany("DELETE FROM bodies WHERE id = ?", old)
+        connection.executemany("DELETE FROM outcomes WHERE record_id = ?", old)
         connection.executemany("DELETE FROM records WHERE id = ?", old)
         connection.execute("COMMIT")
         if len(old) < EXPIRE_MAX:

@@ -70,6 +70,7 @@ ADD_CHARGES = _insert("charges", _CHARGE, "ON CONFLICT (id) DO NOTHING")
 EXPIRE = (
     "WITH old AS (SELECT id FROM records WHERE started_s < $1 ORDER BY started_s LIMIT $2 FOR UPDATE SKIP LOCKED),"
     " gone AS (DELETE FROM bodies WHERE id IN (SELECT id FROM old))"
+    ", labels AS (DELETE FROM outcomes WHERE record_id IN (SELECT id FROM old))"
     " DELETE FROM records WHERE id IN (SELECT id FROM old)"
 )
 

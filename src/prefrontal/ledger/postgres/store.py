@@ -245,7 +245,11 @@ class PostgresLedger:
     async def erase(self, ids: Sequence[str]) -> int:
         """See `Ledger.erase`. Postgres itself keeps old pages until it vacuums."""
         await self.flush()
-        gone = "WITH gone AS (DELETE FROM bodies WHERE id = ANY($1::text[])) DELETE FROM records WHERE id = ANY($1::text[])"
+        gone = (
+            "WITH words AS (DELETE FROM bodies WHERE id = ANY($1::text[])),"
+            " labels AS (DELETE FROM outcomes WHERE record_id = ANY($1::text[]))"
+            " DELETE FROM records WHERE id = ANY($1::text[])"
+        )
         return await self.postgres.execute(gone, list(ids))
 
     async def spend_usd(self, since_s: float, models: frozenset[str]) -> float:
