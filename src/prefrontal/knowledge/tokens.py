@@ -19,6 +19,8 @@ import snowballstemmer
 RUNS = re.compile(r"\w+")
 """What is counted as a word wherever words are counted."""
 
+_APART = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
+
 PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _SIGNS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 UNSPACED = re.compile(f"[{_SIGNS}]")
@@ -42,6 +44,11 @@ STOP_WORDS = frozenset(_STOP.split())
 """Words that say nothing about a passage; the other rare and frequent ones are weighed by how rare they are."""
 
 
+def word_runs(text: str) -> list[str]:
+    """Return what `RUNS` finds, in a third of its time where the text is ASCII."""
+    return text.translate(_APART).split() if text.isascii() else RUNS.findall(text)
+
+
 class Tokenizer:
     """Splits text and hashes its terms. Keeps a memory of words, so use one instance a thread.
 
@@ -53,14 +60,16 @@ class Tokenizer:
         self._key = b"prefrontal/%d" % seed
         self._stemmer = snowballstemmer.stemmer("english")
         self._words = _Memory(self._learn)
-        self._compounds: dict[str, int] = {}
+        self._compounds: dict[str, bytes] = {}
 
     def stems(self, text: str) -> list[str]:
         """Return the terms of `text` in order, as people can read them."""
-        return [stem for run in RUNS.findall(_normal(text)) for stem in self.split(run)]
+        return [stem for run in word_runs(_normal(text)) for stem in self.split(run)]
 
     def split(self, run: str) -> list[str]:
         """Return the stems of one run of letters, digits and underscores, stop words left out."""
+        if run.isascii() and run.isalpha() and run.islower():  # most words, and nothing to take apart
+            return [] if run in STOP_WORDS else [self._stemmer.stemWord(run[:LONGEST])]
         parts: list[str] = []
         for part in PARTS.findall(run[:LONGEST]) if run.isascii() else _foreign(run[:LONGEST]):
             if not part.isascii() and UNSPACED.search(part):
@@ -78,34 +87,35 @@ class Tokenizer:
 
     def both(self, text: str) -> tuple[array[int], array[int]]:
         """Return the hashes of the terms, and those of the whole identifiers that have several parts."""
-        runs, known, whole = RUNS.findall(_normal(text)), self._words, self._compounds
-        words = array("Q", itertools.chain.from_iterable([known[run] for run in runs]))
-        return words, array("Q", [whole[run] for run in runs if run in whole])
+        runs, whole = word_runs(_normal(text)), self._compounds
+        words, compounds = array("Q"), array("Q")
+        words.frombytes(b"".join(map(self._words.__getitem__, runs)))
+        compounds.frombytes(b"".join(map(whole.__getitem__, filter(whole.__contains__, runs))))
+        return words, compounds
 
     def hash(self, term: str) -> int:
         """Return the 64-bit hash of a stem."""
         digest = hashlib.blake2b(term.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest()
         return int.from_bytes(digest, "little")
 
-    def _learn(self, run: str) -> tuple[int, ...]:
+    def _learn(self, run: str) -> bytes:
         if len(self._words) >= CACHE:
             self._words.clear()
             self._compounds.clear()
         stems = self.split(run)
-        hashes = tuple([self.hash(stem) for stem in stems])
         if len(stems) > 1 and not UNSPACED.search(run):
-            self._compounds[run] = self.hash("\x00" + "_".join(stems))
-        return hashes
+            self._compounds[run] = array("Q", [self.hash("\x00" + "_".join(stems))]).tobytes()
+        return array("Q", [self.hash(stem) for stem in stems]).tobytes()
 
 
-class _Memory(dict[str, tuple[int, ...]]):
-    """Terms by word; what is missing is learnt."""
+class _Memory(dict[str, bytes]):
+    """The hashes of terms by word, one after another as an array holds them; what is missing is learnt."""
 
-    def __init__(self, learn: Callable[[str], tuple[int, ...]]) -> None:
+    def __init__(self, learn: Callable[[str], bytes]) -> None:
         super().__init__()
         self._learn = learn
 
-    def __missing__(self, run: str) -> tuple[int, ...]:
+    def __missing__(self, run: str) -> bytes:
         found = self[run] = self._learn(run)
         return found
 

@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from prefrontal.knowledge.tokens import RUNS
+from prefrontal.knowledge.tokens import RUNS, word_runs
 
 LONG_WORDS = 100
 """A line of more words is taken apart at the ends of sentences (assumed: half of a usual passage)."""
@@ -46,12 +46,12 @@ def pieces(text: str) -> list[Piece]:
     """Divide text into pieces that put together give it again. A line ends with a line feed and nothing else."""
     found: list[Piece] = []
     for number, line in enumerate(_lines(text), 1):
-        words = len(RUNS.findall(line))
+        words = len(word_runs(line))
         if words <= LONG_WORDS and len(line) <= LONG_CHARACTERS:
             found.append(Piece(line, number, words, True))
             continue
         for n, part in enumerate(_parts(line)):
-            found.append(Piece(part, number, len(RUNS.findall(part)), n == 0))
+            found.append(Piece(part, number, len(word_runs(part)), n == 0))
     return found
 
 
@@ -67,7 +67,7 @@ def _parts(line: str) -> list[str]:
     parts: list[str] = []
     start = 0
     for end in [*ends, len(line)]:
-        if end > start and (end == len(line) or len(RUNS.findall(line[start:end])) >= LONG_WORDS // 4):
+        if end > start and (end == len(line) or len(word_runs(line[start:end])) >= LONG_WORDS // 4):
             parts.extend(_short(line[start:end]))
             start = end
     return parts
@@ -75,7 +75,7 @@ def _parts(line: str) -> list[str]:
 
 def _short(text: str) -> list[str]:
     parts: list[str] = []
-    while len(text) > LONG_CHARACTERS or len(RUNS.findall(text)) > 2 * LONG_WORDS:
+    while len(text) > LONG_CHARACTERS or len(word_runs(text)) > 2 * LONG_WORDS:
         limit = min(len(text), LONG_CHARACTERS)
         for words, match in enumerate(RUNS.finditer(text), 1):
             if words > LONG_WORDS or match.start() > limit:
