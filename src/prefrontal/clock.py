@@ -7,6 +7,7 @@ traffic in a second through the code that serves.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from contextlib import AbstractAsyncContextManager
@@ -157,6 +158,13 @@ class Chance:
     def choice(self, items: list[T] | tuple[T, ...]) -> T:
         """Return one of `items`, each equally likely."""
         return self._random.choice(items)
+
+    def log_normal(self, mean: float, cv: float) -> float:
+        """Return a value above 0 of a log-normal distribution with this mean and coefficient of variation; cv 0: the mean."""
+        if cv <= 0:
+            return mean
+        spread = math.log1p(cv * cv)
+        return self._random.lognormvariate(math.log(mean) - spread / 2, math.sqrt(spread))
 
     def identifier(self, prefix: str, now_s: float) -> str:
         """Return `prefix` + 26 characters that sort by time (48 bits of milliseconds, 80 random bits; the ULID layout)."""

@@ -13,12 +13,14 @@ from prefrontal.cli.cache_commands import cache_app
 from prefrontal.cli.config_commands import config_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
-from prefrontal.cli.knowledge_commands import knowledge_app
+from prefrontal.cli.knowledge_ask_commands import knowledge_app
 from prefrontal.cli.ledger_commands import ledger_app
+from prefrontal.cli.lens_commands import lens_app
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
 from prefrontal.cli.privacy_commands import erase, export
 from prefrontal.cli.screen import Screen
+from prefrontal.cli.simulate_commands import simulate
 
 app = typer.Typer(
     name="prefrontal",
@@ -34,6 +36,7 @@ app.add_typer(config_app)
 app.add_typer(keys_app)
 app.add_typer(ledger_app)
 app.add_typer(cache_app)
+app.add_typer(lens_app)
 
 
 def _version(wanted: bool) -> None:
@@ -210,6 +213,7 @@ def doctor(config: options.Config = None, as_json: options.Json = False) -> int:
     return asyncio.run(run(place(config), Screen(), system_clock(), as_json=as_json))
 
 
+app.command()(simulate)
 app.command()(spend)
 app.command()(erase)
 app.command()(export)

@@ -10,7 +10,7 @@ import re
 import types
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -18,6 +18,8 @@ from prefrontal.config.expand import Outside
 from prefrontal.config.problems import Path, Problem, did_you_mean, dotted
 from prefrontal.config.redact import is_secret
 from prefrontal.config.schema import Config
+
+Tree = TypeVar("Tree", bound=msgspec.Struct)
 
 _HIDDEN = object()
 """Stands in a message for a value that may be a secret."""
@@ -34,6 +36,11 @@ def decode(raw: dict[str, Any], note: Note) -> Config | None:
 
     None: not even that can be made.
     """
+    return decode_as(raw, Config, note)
+
+
+def decode_as(raw: dict[str, Any], struct: type[Tree], note: Note) -> Tree | None:
+    """Return another tree than the configuration's, read the same way."""
     noted = False
 
     def noting(path: Path, rule: str, message: str, hint: str | None) -> None:
@@ -41,9 +48,9 @@ def decode(raw: dict[str, Any], note: Note) -> Config | None:
         noted = True
         note(path, rule, message, hint)
 
-    plain = _value(raw, Config, (), noting)
+    plain = _value(raw, struct, (), noting)
     try:
-        return msgspec.convert({} if plain is _WRONG else plain, Config)
+        return msgspec.convert({} if plain is _WRONG else plain, struct)
     except msgspec.ValidationError as error:  # a rule the walk does not know, or something wrong that nothing can be without
         if not noted:
             note((), "type", str(error), None)
