@@ -26,8 +26,10 @@ ADMIN = "/v1/admin/"
 
 ENGRAMS = "/v1/knowledge/"
 
-OWN = ("/v1/models", "/v1/messages", "/v1/responses", "/v1/decisions", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge", "/ui/traces",
-    "/openapi.json", "/docs")
+OWN = (
+    *("/v1/models", "/v1/messages", "/v1/responses", "/v1/decisions", "/v1/explain", "/v1/tokens", "/v1/traces", "/v1/knowledge"),
+    *("/ui/traces", "/openapi.json", "/docs"),
+)
 """Beside the routes for traffic, what virtual keys may use: it shows nothing that is not theirs."""
 
 

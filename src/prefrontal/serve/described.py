@@ -16,8 +16,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """One operation but for its path.
 
     body, query: the types that are decoded. answer: the type of what a success carries (None: an object); many: such answers in
-    a list object's `data`. fails: statuses of refusals beside those of the gate, which every route has. tag: the heading it
-    stands under. like: what reads the body where no type of ours does.
+    a list object's `data`. status, also: of successes. fails: statuses of refusals beside those of the gate, which every route
+    has. tag: the heading it stands under. like: what reads the body where no type of ours does.
     """
 
     tag: str
@@ -26,6 +26,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any = None
     many: bool = False
     status: int = 200
+    also: tuple[int, ...] = ()
     media: str = JSON
     fails: tuple[int, ...] = ()
     like: str | None = None

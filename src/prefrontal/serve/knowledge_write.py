@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -14,6 +14,7 @@ from prefrontal.app.knowledge_jobs import ENDED, Job
 from prefrontal.errors import InvalidRequest
 from prefrontal.serve.admin import actor_of
 from prefrontal.serve.body import read_body
+from prefrontal.serve.described import described
 from prefrontal.serve.multipart import parts_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,23 @@ FORM_BYTES = 1_048_576
 """What the frames of a form may add to its files (assumed)."""
 
 LONGEST_WAIT_S = 60.0
+
+
+class WaitParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How many seconds the answer may wait for the job to end."""
+
+    wait: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_S)] = 0
+
+
+class UploadParams(WaitParams, frozen=True, kw_only=True):
+    """What the file is called where the body is no form, below which folder its files lie, and a tag for them."""
+
+    path: str | None = None
+    prefix: str | None = None
+    tag: str | None = None
+
+
+FORM = "The body is a form (multipart/form-data) of files, or one file whose name is `path`."
 
 
 def knowledge_routes(site: Site) -> list[Route]:
@@ -49,6 +67,7 @@ class KnowledgePages:
         self._site = site
         self._pf = site.pf
 
+    @described("knowledge", query=UploadParams, like=FORM, also=(202,), fails=(404, 409, 429, 503))
     async def files(self, request: Request) -> Response:
         """Take in the files of the body."""
         server, limit = self._pf.config.server, self._pf.config.knowledge.max_upload_bytes + FORM_BYTES
@@ -68,6 +87,7 @@ class KnowledgePages:
         job = await take_uploads(self._pf, request.path_params["name"], files, actor_of(request), tuple(query.getlist("tag")))
         return await self._shown(job, wait_s)
 
+    @described("knowledge", body=FolderWish, query=WaitParams, also=(202,), fails=(404, 409, 429, 503))
     async def ingest(self, request: Request) -> Response:
         """Take in a folder of this machine."""
         wait_s = _wait_s(request)
@@ -75,28 +95,33 @@ class KnowledgePages:
         job = await take_folder(self._pf, request.path_params["name"], wish, actor_of(request))
         return await self._shown(job, wait_s)
 
+    @described("knowledge", query=WaitParams, also=(202,), fails=(400, 404, 409, 429, 503))
     async def update(self, request: Request) -> Response:
         """Bring an engram up to date with its folders."""
         wait_s = _wait_s(request)
         return await self._shown(await refresh(self._pf, request.path_params["name"], actor_of(request)), wait_s)
 
+    @described("knowledge", fails=(400, 404, 409, 503))
     async def remove_file(self, request: Request) -> Response:
         """Take a file out of an engram."""
         name, path = request.path_params["name"], request.path_params["path"]
         version = await remove_file(self._pf, name, path, actor_of(request))
         return _answer({"object": "knowledge.file.deleted", "engram": name, "path": path, "version": version})
 
+    @described("knowledge", fails=(400, 404, 409, 503))
     async def remove(self, request: Request) -> Response:
         """Remove an engram."""
         name = request.path_params["name"]
         await remove(self._pf, name, actor_of(request))
         return _answer({"object": "engram.deleted", "id": name, "deleted": True})
 
+    @described("knowledge", many=True, fails=(400, 404, 503))
     async def jobs(self, request: Request) -> Response:
         """The latest jobs of an engram, the newest first."""
         found = self._pf.knowledge.jobs.jobs(request.path_params["name"])
         return _answer({"object": "list", "data": [_job(job) for job in found]})
 
+    @described("knowledge", query=WaitParams, fails=(400, 404, 503))
     async def job(self, request: Request) -> Response:
         """How far a job is, at once or when it has ended."""
         name, job_id = request.path_params["name"], request.path_params["job_id"]
@@ -104,6 +129,7 @@ class KnowledgePages:
         found = await self._pf.knowledge.jobs.ended(job.engram, job.id, _wait_s(request))
         return _answer(_job(found))
 
+    @described("knowledge", fails=(400, 404, 409, 503))
     async def stop(self, request: Request) -> Response:
         """Ask a job to stop."""
         return _answer(_job(self._pf.knowledge.jobs.stop(request.path_params["name"], request.path_params["job_id"])))

@@ -136,7 +136,8 @@ def _responses(said: Described, shapes: dict[str, Any], components: dict[str, An
         data = {"type": "array", "items": shape}
         shape = {"type": "object", "required": ["object", "data"], "properties": {"object": {"const": "list"}, "data": data}}
     schema = {"type": "string"} if said.media != JSON else shape
-    answers = {str(said.status): {"description": "Done.", "content": {said.media: {"schema": schema}}}}
+    done = {"description": "Done.", "content": {said.media: {"schema": schema}}}
+    answers = {str(status): done for status in (said.status, *said.also)}
     body = (400, 413, 415) if said.body is not None or said.like is not None else ()
     wrong = {JSON: {"schema": shapes[repr(ErrorAnswer)]}}
     for status in sorted({*GATE, *body, *said.fails}):

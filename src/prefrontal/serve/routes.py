@@ -192,12 +192,13 @@ class Pages:
         body = await self._site.body(request.scope, request.receive)
         return answer(await search_knowledge(self._pf, request.path_params["name"], body, _grant(request)))
 
-    @described("requests", like="The body is that of a chat completion.", fails=(404, 429, 503))
+    @described("decisions", like="The body holds what turned out to be right.", fails=(404, 409, 503))
     async def outcome(self, request: Request) -> Response:
         """What turned out to be right about a request."""
         body, context = await self._site.body(request.scope, request.receive), request.scope["prefrontal.context"]
         return answer(await keep_outcomes(self._pf, request.path_params["record_id"], body, context))
 
+    @described("requests", like="The body is that of a chat completion.", fails=(404, 429, 503))
     async def explain(self, request: Request) -> Response:
         """The plan for a chat request, calling nothing."""
         body = await self._site.body(request.scope, request.receive)

@@ -118,13 +118,19 @@ def _source(value: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return kind, source
 
 
+def _reachable(url: str) -> str:
+    if url[:5].lower() == "file:":  # of whichever machine would open it
+        raise Malformed("source.url", "an https URL")
+    return url
+
+
 def _image(value: dict[str, Any]) -> Block:
     kind, source = _source(value)
     extra = _rest(value, "source")
     if kind == "base64":
         return Image(data=source["data"], media_type=source["media_type"], extra=extra)
     if kind == "url":
-        return Image(url=source["url"], extra=extra)
+        return Image(url=_reachable(source["url"]), extra=extra)
     return Opaque(dialect=DIALECT, value=value)
 
 
@@ -139,7 +145,7 @@ def _document(value: dict[str, Any]) -> Block:
         data = base64.b64encode(source["data"].encode()).decode()
         return File(data=data, media_type="text/plain", filename=filename, extra=extra)
     if kind == "url":
-        return File(url=source["url"], filename=filename, extra=extra)
+        return File(url=_reachable(source["url"]), filename=filename, extra=extra)
     if kind == "file":
         return File(file_id=source["file_id"], filename=filename, extra=extra)
     return Opaque(dialect=DIALECT, value=value)

@@ -15,8 +15,10 @@ from prefrontal.chat.request import NO_HINTS, ChatRequest, Message, ResponseForm
 from prefrontal.errors import InvalidRequest
 from prefrontal.providers.anthropic.blocks import DIALECT, Malformed, parse_blocks, raw_inputs
 from prefrontal.providers.anthropic.request import BETAS, common_fields, format_of
-from prefrontal.providers.common import Report, encode, loads
+from prefrontal.providers.common import Report, encode
 from prefrontal.providers.hints import FIELD, parse_hints
+from prefrontal.providers.openai.check import decode_object, need_count
+from prefrontal.providers.openai.tools import check_schema
 
 _CHOICES = {"auto": "auto", "none": "none", "any": "required", "tool": "tool"}
 
@@ -38,12 +40,9 @@ def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest
     Raises:
         InvalidRequest: not a JSON object, or a field of a wrong type; `param` is its path.
     """
-    value = loads(body)
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object.", hint="Send one JSON object, encoded in UTF-8.")
-    rest = dict(value)
+    rest = decode_object(body)
     model = _take(rest, "model", str, "a string")
-    if model is None:
+    if not model:
         raise InvalidRequest("Missing required field: 'model'.", param="model")
     hints = parse_hints(rest.pop(FIELD)) if FIELD in rest else NO_HINTS
     messages = _system(rest) + _messages(rest, body)
@@ -52,6 +51,8 @@ def parse_messages_request(body: bytes, betas: str | None = None) -> ChatRequest
     effort, response_format = _output_config(rest)
     user, metadata = _metadata(rest)
     cap = _take(rest, "max_tokens", int, "an integer")
+    if cap is not None:
+        need_count(cap, "max_tokens", least=0)  # the API takes 0: it reads the prompt into its cache
     if betas is not None:
         rest[BETAS] = betas
     return ChatRequest(
@@ -182,10 +183,10 @@ def _blocks(content: list[Any], where: str, inputs: list[str] | None = None) -> 
 
 def _tools(rest: dict[str, Any]) -> tuple[Tool, ...]:
     value = rest.get("tools")
+    if value is not None and not isinstance(value, list):
+        raise InvalidRequest("'tools' must be an array of objects.", param="tools")
     if not value:
         return ()
-    if not isinstance(value, list):
-        raise InvalidRequest("'tools' must be an array of objects.", param="tools")
     del rest["tools"]
     return tuple([_tool(item, f"tools[{i}]") for i, item in enumerate(value)])
 
@@ -206,6 +207,7 @@ def _tool(item: Any, where: str) -> Tool:
     schema = rest.get("input_schema")
     if not isinstance(schema, dict):
         raise InvalidRequest(f"'{where}.input_schema' must be a JSON Schema object.", param=f"{where}.input_schema")
+    check_schema(schema, f"{where}.input_schema")
     own_schema = rest.pop("input_schema") if "type" in schema else None  # one without a type goes back as it is, from extra
     description = rest.pop("description") if isinstance(rest.get("description"), str) else None
     strict = rest.pop("strict") if isinstance(rest.get("strict"), bool) else None
@@ -244,7 +246,8 @@ def _output_config(rest: dict[str, Any]) -> tuple[str | None, ResponseFormat | N
     effort = left.pop("effort") if isinstance(left.get("effort"), str) else None
     response_format = None
     wanted = left.get("format")
-    if isinstance(wanted, dict) and wanted.get("type") == "json_schema" and isinstance(wanted.get("schema"), dict):
+    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
+        check_schema(wanted.get("schema"), "output_config.format.schema")
         del left["format"]
         extra = {key: found for key, found in wanted.items() if key not in ("type", "schema")} or None
         response_format = ResponseFormat(kind="json_schema", schema=wanted["schema"], extra=extra)

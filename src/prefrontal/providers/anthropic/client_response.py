@@ -131,7 +131,7 @@ def error_type(error: PrefrontalError) -> str:
     if shown.code == NO_MONEY:
         return "billing_error"
     found = next((word for kind, word in _BY_CLASS if isinstance(shown, kind)), None)
-    return found or _BY_STATUS.get(shown.status, "api_error")
+    return found or _BY_STATUS.get(shown.status, "invalid_request_error" if 400 <= shown.status < 500 else "api_error")
 
 
 def render_messages_error(error: PrefrontalError, request_id: str | None = None) -> dict[str, Any]:

@@ -9,6 +9,9 @@ import msgspec
 
 from prefrontal.errors import InvalidRequest
 
+MAX_COUNT = 2**31 - 1
+"""Largest count that is taken (assumed: a thousand times the largest window; the books keep 64 bits, and so do most engines)."""
+
 _NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "an integer", float: "a decimal number"}
 
 
@@ -45,6 +48,25 @@ def need_string(value: object, where: str) -> str:
     if type(value) is not str:
         raise missing(where) if value is None else wrong_type(where, "a string", value)
     return value
+
+
+def need_count(value: object, where: str, least: int = 1) -> int:
+    """Return `value` if it is a whole number from `least` to 2³¹ − 1. Raises InvalidRequest naming `where`."""
+    if type(value) is not int:
+        raise wrong_type(where, "an integer", value)
+    if not least <= value <= MAX_COUNT:
+        below, bound = value < least, f"at least {least}" if value < least else f"at most {MAX_COUNT}"
+        word = "below minimum" if below else "above maximum"
+        shown = value if abs(value) < 10**12 else "more"
+        raise InvalidRequest(f"Invalid '{where}': integer {word} value. Expected {bound}, but got {shown}.", param=where)
+    return value
+
+
+def need_reachable(url: str, where: str) -> str:
+    """Return `url` unless it names a file of whichever machine would open it. Raises InvalidRequest naming `where`."""
+    if url[:5].lower() == "file:":
+        raise InvalidRequest(f"Invalid '{where}': files of a server cannot be read. Send the data, or an https URL.", param=where)
+    return url
 
 
 def decode_object(body: bytes) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Refusal, Text
-from prefrontal.providers.openai.check import missing, need_object, need_string, wrong_type
+from prefrontal.providers.openai.check import missing, need_object, need_reachable, need_string, wrong_type
 
 DIALECT = "openai"
 Extra = dict[str, Any] | None
@@ -75,7 +75,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
 def _image(part: dict[str, Any], where: str) -> Image:
     place = f"{where}.image_url"
     inner = need_object(part.get("image_url"), place) if "image_url" in part else _lacking(place)
-    url = need_string(inner.get("url"), f"{place}.url")
+    url = need_reachable(need_string(inner.get("url"), f"{place}.url"), f"{place}.url")
     detail = _optional(inner, "detail", place)
     extra = _rest(part, inner, "image_url", _nulls(inner, ("url", "detail")))
     inline = split_data_url(url)

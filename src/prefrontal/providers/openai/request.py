@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from prefrontal.chat.request import NO_SAMPLING, ChatRequest, Sampling
-from prefrontal.errors import InvalidRequest
 from prefrontal.providers.hints import FIELD as HINTS_FIELD
 from prefrontal.providers.hints import parse_hints
-from prefrontal.providers.openai.check import decode_object, missing, need_object, wrong_type
+from prefrontal.providers.openai.check import decode_object, missing, need_count, need_object, wrong_type
 from prefrontal.providers.openai.messages import parse_messages, render_messages
 from prefrontal.providers.openai.tools import (
     parse_response_format,
@@ -103,14 +102,6 @@ def _boolean(value: Any, where: str) -> bool:
     return value
 
 
-def _count(value: Any, where: str) -> int:
-    if _integer(value, where) < 1:
-        raise InvalidRequest(
-            f"Invalid '{where}': integer below minimum value. Expected at least 1, but got {value}.", param=where
-        )
-    return int(value)
-
-
 def _bias(value: Any, where: str) -> dict[str, float]:
     return {key: _number(weight, f"{where}.{key}") for key, weight in need_object(value, where).items()}
 
@@ -126,7 +117,7 @@ _SAMPLING: dict[str, Callable[[Any, str], Any]] = {
     "logit_bias": _bias,
     "logprobs": _boolean,
     "top_logprobs": _integer,
-    "n": _count,
+    "n": need_count,
 }
 _PLAIN: dict[str, Callable[[Any, str], Any]] = {
     "model": _string,
@@ -162,7 +153,7 @@ def _cap(field: str) -> Callable[[Any, Fields, Fields, Fields], None]:
         if value == -1:
             extra[field] = value
             return
-        cap = _count(value, field)
+        cap = need_count(value, field)
         if "cap_field" in fields:  # both were given: the newer name counts, the older stays as it came
             if field == "max_tokens":
                 extra[field] = value

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Refusal, Text
-from prefrontal.providers.openai.check import missing, need_object, need_string, wrong_type
+from prefrontal.providers.openai.check import missing, need_object, need_reachable, need_string, wrong_type
 from prefrontal.providers.openai.parts import split_data_url
 
 DIALECT = "responses"
@@ -52,6 +52,7 @@ def _image(part: dict[str, Any], where: str) -> Block:
         if part.get("file_id") is None:
             raise missing(f"{where}.image_url", hint="Give image_url or file_id.")
         return Opaque(dialect=DIALECT, value={**part})
+    need_reachable(url, f"{where}.image_url")
     extra = _rest(part, "image_url", "detail")
     inline = split_data_url(url)
     if inline is None:
@@ -64,6 +65,7 @@ def _file(part: dict[str, Any], where: str) -> Block:
     if data is None and url is None and file_id is None:
         raise missing(f"{where}.file_data", hint="Give file_data, file_url or file_id.")
     inline = split_data_url(data) if data is not None else None
+    need_reachable(url or "", f"{where}.file_url")
     return File(
         data=inline[1] if inline else data,
         media_type=inline[0] if inline else None,

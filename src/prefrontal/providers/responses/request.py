@@ -15,7 +15,7 @@ from prefrontal.chat.request import NO_HINTS, NO_SAMPLING, ChatRequest, Message,
 from prefrontal.errors import InvalidRequest
 from prefrontal.providers.hints import FIELD as HINTS_FIELD
 from prefrontal.providers.hints import parse_hints
-from prefrontal.providers.openai.check import bad_value, decode_object, missing, need_object, need_string, wrong_type
+from prefrontal.providers.openai.check import bad_value, decode_object, missing, need_count, need_object, need_string, wrong_type
 from prefrontal.providers.openai.tools import check_schema
 from prefrontal.providers.responses.items import join_turns, parse_items, render_items
 from prefrontal.providers.responses.parts import DIALECT
@@ -91,6 +91,8 @@ def _chat(own: dict[str, Any], messages: tuple[Message, ...]) -> ChatRequest:
     hints = parse_hints(own.pop(HINTS_FIELD)) if HINTS_FIELD in own else NO_HINTS
     stream = _take(own, "stream", bool, "a boolean")
     cap = _take(own, "max_output_tokens", int, "an integer")
+    if cap is not None:
+        need_count(cap, "max_output_tokens")
     warm, top_p = _number(own, "temperature"), _number(own, "top_p")
     return ChatRequest(
         model=model,
@@ -172,10 +174,10 @@ def _input(own: dict[str, Any]) -> tuple[tuple[Message, ...], str]:
 
 def _tools(own: dict[str, Any]) -> tuple[Tool, ...]:
     value = own.get("tools")
+    if value is not None and not isinstance(value, list):
+        raise wrong_type("tools", "an array of objects", value)
     if not value:
         return ()
-    if not isinstance(value, list):
-        raise wrong_type("tools", "an array of objects", value)
     del own["tools"]
     return tuple([_tool(need_object(raw, f"tools[{i}]"), f"tools[{i}]") for i, raw in enumerate(value)])
 
