@@ -11,6 +11,7 @@ import typer
 from prefrontal.cli import options
 from prefrontal.cli.cache_commands import cache_app
 from prefrontal.cli.config_commands import config_app
+from prefrontal.cli.decisions_commands import decisions_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
 from prefrontal.cli.knowledge_ask_commands import knowledge_app
@@ -18,6 +19,7 @@ from prefrontal.cli.ledger_commands import ledger_app
 from prefrontal.cli.lens_commands import lens_app
 from prefrontal.cli.models_commands import models_app
 from prefrontal.cli.options import place, system_clock
+from prefrontal.cli.prices_commands import prices_app
 from prefrontal.cli.privacy_commands import erase, export
 from prefrontal.cli.screen import Screen
 from prefrontal.cli.simulate_commands import simulate
@@ -36,6 +38,8 @@ app.add_typer(config_app)
 app.add_typer(keys_app)
 app.add_typer(ledger_app)
 app.add_typer(cache_app)
+app.add_typer(prices_app)
+app.add_typer(decisions_app)
 app.add_typer(lens_app)
 
 

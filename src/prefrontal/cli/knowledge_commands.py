@@ -9,6 +9,7 @@ import typer
 
 from prefrontal.cli import options
 from prefrontal.cli.edge import edge
+from prefrontal.cli.encoder_commands import Encoder, embed, encoder_app
 from prefrontal.cli.options import place, system_clock
 from prefrontal.cli.screen import Screen
 
@@ -18,6 +19,9 @@ knowledge_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+knowledge_app.add_typer(encoder_app)
+knowledge_app.command()(embed)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="The engram, as `prefrontal knowledge list` shows it, or the path of its file.")
@@ -103,6 +107,9 @@ def ingest(
 def update(
     name: Name,
     full: Annotated[bool, typer.Option("--full", help="Read and hash every file, whatever its time stamp says.")] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="REV", help="Look only at what Git says has changed since this revision.")
+    ] = None,
     workers: Workers = None,
     config: options.Config = None,
     as_json: options.Json = False,
@@ -110,7 +117,7 @@ def update(
     """Make an engram what its folders are now: changed files again, new ones too, lost ones gone. One new version."""
     from prefrontal.cli.knowledge_ingest import update as run
 
-    run(name, place(config), Screen(), system_clock(), full=full, workers=workers, as_json=as_json)
+    run(name, place(config), Screen(), system_clock(), full=full, workers=workers, since=since, as_json=as_json)
 
 
 @knowledge_app.command()
@@ -132,6 +139,13 @@ def search(
     phrases: Annotated[
         bool, typer.Option("--phrases", help='Every word, "phrase in order" and prefix* of the query must be there.')
     ] = False,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE", help="lexical: by words; dense: by dense vectors; hybrid: by both; auto: by both where vectors help."
+        ),
+    ] = "auto",
+    encoder: Encoder = None,
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer these, JSON lines with _id and text, by files; needs --run.")
     ] = None,
@@ -150,14 +164,14 @@ def search(
         paths=tuple(glob or ()), scope=scope, types=tuple(kind or ()), tags=tuple(tag or ()), symbols=tuple(symbol or ())
     )
     at, screen = place(config), Screen()
+    way = room.Way(exact=not vector_only, beam=beam, phrases=phrases, mode=mode, encoder=encoder)
     if queries is not None or run is not None:
         if query is not None or queries is None or run is None:
             raise typer.BadParameter("--queries and --run go together, without a query")
-        room.answer_all(name, queries, run, at, screen, system_clock(), k=k, where=where, exact=not vector_only, as_json=as_json)
+        room.answer_all(name, queries, run, at, screen, system_clock(), k=k, where=where, way=way, as_json=as_json)
     elif query is None:
         raise typer.BadParameter("a query is needed")
     else:
-        way = room.Way(exact=not vector_only, beam=beam, phrases=phrases)
         room.search(name, query, at, screen, k=k, where=where, way=way, as_json=as_json)
 
 

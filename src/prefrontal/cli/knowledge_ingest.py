@@ -94,13 +94,23 @@ def ingest(taking: Taking, place: Place, screen: Screen, clock: Clock, *, as_jso
     _tell(path, reports, meter.elapsed_s, screen, as_json=as_json)
 
 
-def update(name: str, place: Place, screen: Screen, clock: Clock, *, full: bool, workers: int | None, as_json: bool) -> None:
+def update(
+    name: str,
+    place: Place,
+    screen: Screen,
+    clock: Clock,
+    *,
+    full: bool,
+    workers: int | None,
+    since: str | None = None,
+    as_json: bool,
+) -> None:
     """Bring an engram up to date with its folders."""
     path = located(name, place)
     from prefrontal.knowledge.ingest.run import update as run
 
     with _Meter(screen, clock) as meter:
-        report = run(path, clock=clock, full=full, workers=workers or 0, watch=meter.show)
+        report = run(path, clock=clock, full=full, workers=workers or 0, watch=meter.show, since=since)
     _tell(path, [report], meter.elapsed_s, screen, as_json=as_json)
 
 

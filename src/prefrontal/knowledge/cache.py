@@ -58,7 +58,7 @@ class _Open:
 
 
 class EngramCache:
-    """The engrams of a folder, by their names. Its methods may be called from any thread. `most_bytes` holds from the next use."""
+    """The engrams of a folder, by their names, for any thread. `most_bytes` may be changed, and holds from the next use on."""
 
     def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
         self.folder = folder

@@ -28,7 +28,8 @@ def lost(living: Collection[str], present: Collection[str], skipped: Collection[
     """Return the files of a source that are gone, given those found on disk and those left out."""
     there = set(present).difference(one.path for one in skipped)
     kept = {one.path for one in skipped if one.reason in KEEPING}
-    return sorted(path for path in living if not there.intersection((path, *containers(path))) and not _below(path, kept))
+    absent = [path for path in living if path not in there]  # few, so that what follows may take its time
+    return sorted(path for path in absent if not there.intersection(containers(path)) and not _below(path, kept))
 
 
 def _below(path: str, kept: set[str]) -> bool:

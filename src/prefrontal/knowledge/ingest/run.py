@@ -18,7 +18,9 @@ from prefrontal.knowledge.encode import Encoder
 from prefrontal.knowledge.ingest.corpus import Fields, documents
 from prefrontal.knowledge.ingest.inside import lost, members
 from prefrontal.knowledge.ingest.prepare import Raw, prepare, read
-from prefrontal.knowledge.ingest.walk import MAX_FILE_BYTES, Found, Skipped, Source, walk
+from prefrontal.knowledge.ingest.since import changed_since
+from prefrontal.knowledge.ingest.walk import MAX_FILE_BYTES, Found, Skipped, Source, picked, walk
+from prefrontal.knowledge.paths import containers
 from prefrontal.knowledge.shape import Constants, Shape
 from prefrontal.knowledge.store.engram import Engram
 from prefrontal.knowledge.store.rows import Prepared, Stat
@@ -144,18 +146,28 @@ def ingest(
         return run.report()
 
 
-def update(engram: Path, *, clock: Clock, full: bool = False, workers: int = 0, watch: Watcher | None = None) -> Report:
+def update(
+    engram: Path,
+    *,
+    clock: Clock,
+    full: bool = False,
+    workers: int = 0,
+    watch: Watcher | None = None,
+    since: str | None = None,
+) -> Report:
     """Make an engram what its sources are now, as one version: changed files again, new ones too, lost ones gone.
 
-    Size, time stamp and inode tell what to read; with `full` every file is read and hashed. A source that cannot be found
-    raises NotFound, and nothing is removed: a disk that is not there is not an empty one.
+    Size, time stamp and inode tell what to read; with `full` every file is read and hashed. since: a revision of the Git
+    repository that the sources lie in; then only what Git says has changed is looked at, and no folder is walked. A source that
+    cannot be found raises NotFound, and nothing is removed: a disk that is not there is not an empty one.
     """
     with Writer(engram, clock=clock, kind="update") as writer:
         run = _Run(writer, watch=watch, batches_a_commit=None)
         for source in recorded(writer):
             if not Path(source.root).exists():
                 raise NotFound(f"The source {source.root} of {engram.name} is not there; nothing was changed.")
-            _sync(run, source, clock=clock, workers=workers, full=full, remove=True)
+            only = None if since is None or not Path(source.root).is_dir() else changed_since(Path(source.root), since)
+            _sync(run, source, clock=clock, workers=workers, full=full, remove=True, only=only)
         return run.report()
 
 
@@ -246,12 +258,24 @@ def _record(writer: Writer, sources: list[Source]) -> None:
     writer.execute("INSERT OR REPLACE INTO meta VALUES ('sources', ?)", (msgspec.json.encode(sources).decode(),))
 
 
-def _sync(run: _Run, source: Source, *, clock: Clock, workers: int, full: bool, remove: bool = False) -> None:
+def _sync(
+    run: _Run,
+    source: Source,
+    *,
+    clock: Clock,
+    workers: int,
+    full: bool,
+    remove: bool = False,
+    only: frozenset[str] | None = None,
+) -> None:
     live = run.writer.stamps(source.root)
     present: set[str] = set()
+    if only is not None:
+        named = {f"{source.prefix}/{path}" if source.prefix else path for path in only}
+        live = {path: stamp for path, stamp in live.items() if named.intersection((path, *containers(path)))}
 
     def wanted() -> Iterator[Found]:
-        for found in walk(source):
+        for found in walk(source) if only is None else picked(source, only):
             run.seen += 1
             if isinstance(found, Skipped):
                 run.skip(found)

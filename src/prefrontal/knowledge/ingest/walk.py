@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -76,18 +76,19 @@ def _folder(
     rules = list(ignoring)
     if source.gitignore and any(entry.name == ".gitignore" for entry in entries):
         rules += _rules(os.path.join(disk, ".gitignore"), below)
+    base, prefix = below and f"{below}/", source.prefix and f"{source.prefix}/"
     for entry in entries:
-        path = _joined(below, entry.name)
+        name, path = entry.name, base + entry.name
         try:
             folder = entry.is_dir(follow_symlinks=False)
         except OSError:
             folder = False
-        if (folder and (entry.name in NEVER or entry.name.endswith(".index"))) or _ignored(path, rules, folder=folder):
+        if (folder and (name in NEVER or name.endswith(".index"))) or (rules and _ignored(path, rules, folder=folder)):
             continue
         if folder:
             yield from _folder(entry.path, path, source, globs, rules)
-        elif ".engram" not in entry.name and globs.match(path):
-            yield _found(entry.path, _joined(source.prefix, path), source)
+        elif ".engram" not in name and globs.match(path):
+            yield _found(entry.path, prefix + path, source)
 
 
 def _found(disk: str, path: str, source: Source) -> Found | Skipped:
@@ -126,3 +127,33 @@ def _ignored(path: str, rules: Sequence[tuple[str, object]], *, folder: bool) ->
 
 def _joined(above: str, name: str) -> str:
     return f"{above}/{name}" if above and name else above or name
+
+
+def picked(source: Source, paths: Collection[str]) -> Iterator[Found | Skipped]:
+    """Yield those of the files a walk would yield whose paths below the root are named, without looking at any other."""
+    globs = Globs(include=source.include, exclude=source.exclude)
+    rules: dict[str, list[tuple[str, object]]] = {}
+    for path in sorted(paths):
+        *folders, name = path.split("/")
+        above = ["/".join(folders[:n]) for n in range(1, len(folders) + 1)]
+        hidden = any(part in NEVER or part.endswith(".index") for part in folders) or ".engram" in name
+        disk = os.path.join(source.root, path)
+        linked = any(os.path.islink(os.path.join(source.root, folder)) for folder in above)
+        if hidden or linked or not os.path.lexists(disk) or (os.path.isdir(disk) and not os.path.islink(disk)):
+            continue
+        if source.gitignore and _hidden(source, above, path, rules):
+            continue
+        if globs.match(path):
+            yield _found(disk, _joined(source.prefix, path), source)
+
+
+def _hidden(source: Source, above: Sequence[str], path: str, known: dict[str, list[tuple[str, object]]]) -> bool:
+    """Return whether a `.gitignore` on the way to a file leaves it, or a folder it lies in, out."""
+    rules: list[tuple[str, object]] = []
+    for below, inner in zip(("", *above), (*above, path), strict=True):
+        if below not in known:
+            known[below] = _rules(os.path.join(source.root, below, ".gitignore"), below)
+        rules = rules + known[below]
+        if _ignored(inner, rules, folder=inner is not path):
+            return True
+    return False
