@@ -156,6 +156,7 @@ DOMAINS: Lens[Domains] = Lens(
     "domains",
     version="v1",
     task="Judge how much each of four domains of knowledge contributes to a good answer to a request.",
+    question="How far does a good answer need this?",
     form=Form(Domains),
     formula=formula,
     finish=finish,

@@ -35,11 +35,12 @@ class Invalid(Exception):
 
 
 class Leaf(msgspec.Struct, frozen=True, kw_only=True):
-    """One value of a reply: where it stands, its schema, what it means, and whether null is allowed."""
+    """One value of a reply: where it stands, its schema, what it and what it is part of mean, and whether null is allowed."""
 
     path: tuple[str, ...]
     schema: dict[str, Any]
     about: str
+    within: str
     nullable: bool = False
 
     @property
@@ -127,17 +128,16 @@ def _strict(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
-def _leaves(schema: Mapping[str, Any], path: tuple[str, ...], about: str, *, nullable: bool = False) -> Iterator[Leaf]:
-    told = schema.get("description")
-    about = "; ".join([one for one in (about, told) if one]) if path else ""
+def _leaves(schema: Mapping[str, Any], path: tuple[str, ...], within: str, *, nullable: bool = False) -> Iterator[Leaf]:
+    told = schema.get("description", "")
     options = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
     if options:
-        yield from _leaves(options[0], path, about, nullable=True)
+        yield from _leaves({"description": told, **options[0]}, path, within, nullable=True)
     elif schema.get("type") == "object":
         for name, inner in schema["properties"].items():
-            yield from _leaves(inner, (*path, name), about, nullable=nullable)
+            yield from _leaves(inner, (*path, name), told if path else "", nullable=nullable)
     else:
-        yield Leaf(path=path, schema=dict(schema), about=about, nullable=nullable)
+        yield Leaf(path=path, schema=dict(schema), about=told, within=within, nullable=nullable)
 
 
 def _lines(schema: Mapping[str, Any], path: tuple[str, ...], about: str = "", *, nullable: bool = False) -> Iterator[str]:
@@ -174,10 +174,12 @@ def _kind(schema: Mapping[str, Any]) -> str:
 def _question(leaf: Leaf, instructions: str) -> Question | None:
     if leaf.nullable:
         return None
-    told = f"{instructions} {leaf.name}: {leaf.about}."
+    number = leaf.schema.get("type") == "number"
+    about = leaf.within if number and leaf.within else leaf.about  # the levels say what the number means
+    told = f"{instructions} {leaf.path[0]}: {about}" if number else f"{instructions} {leaf.name}: {about}"
     if "enum" in leaf.schema:
         return Question(kind="choice", instructions=told, options=tuple([Option(value=one) for one in leaf.schema["enum"]]))
-    if leaf.schema.get("type") == "number":
+    if number:
         return Question(kind="score", instructions=told, options=tuple([Option(value=one) for one in LEVELS]))
     if leaf.schema.get("type") == "boolean":
         return Question(kind="yes_no", instructions=told, options=YES_NO)

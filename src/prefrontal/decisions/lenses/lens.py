@@ -52,7 +52,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 class Lens(Generic[T]):
     """One lens.
 
-    task: what the model is to do, in a sentence or two. formula: fills the form from the text alone; it never fails on a text.
+    task: what the model is to do, in a sentence or two; question: the same in a few words, for engines that are asked one value
+    at a time. formula: fills the form from the text alone; it never fails on a text.
     finish: what a reply means. examples: requests with their replies, instances of the form's type. scores: what of a state can
     be ranked, by name; empty where nothing can.
     """
@@ -63,6 +64,7 @@ class Lens(Generic[T]):
         *,
         version: str,
         task: str,
+        question: str,
         form: Form[T],
         formula: Callable[[Seen], T],
         finish: Callable[[T, Seen], State],
@@ -77,8 +79,9 @@ class Lens(Generic[T]):
         self.scores = scores
         shown = "\n".join([f"<request>{asked}</request>\n{form.example(reply)}" for asked, reply in examples])
         self.system = filled(PROMPT, task=task, fields=form.wording, examples=shown or "(none)")
-        self.questions = form.questions(task)
-        digest = hashlib.sha256(f"{self.system}\n{msgspec.json.encode(form.schema).decode()}".encode())
+        self.questions = form.questions(question)
+        told = [self.system, msgspec.json.encode(form.schema).decode(), *[one.instructions for one in self.questions]]
+        digest = hashlib.sha256("\n".join(told).encode())
         self.digest = digest.hexdigest()[:16]
         self.version = version
 
@@ -94,7 +97,7 @@ def told_of(name: str, state: Mapping[str, Any]) -> str:
 
 def without_notes(value: Any) -> Any:
     """Return a state without the words that a model chose, in which the caller's may be."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {key: without_notes(inner) for key, inner in value.items() if key != "note"}
     return value
 

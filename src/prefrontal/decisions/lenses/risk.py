@@ -16,7 +16,7 @@ Kind = Literal["none", "health", "legal", "money", "safety", "security", "privac
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FIRST, NEXT, MOST = 0.35, 0.2, 0.95
-"""The formula: the first word of a kind says FIRST, each further one NEXT more, up to MOST (assumed: words alone are no proof)."""
+"""The formula: the first word of a kind says FIRST, each further one NEXT more, up to MOST (assumed: words are no proof)."""
 
 
 class Risk(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +53,7 @@ RISK: Lens[Risk] = Lens(
     "risk",
     version="v1",
     task="Judge how much harm a wrong answer to a request could do.",
+    question="If the answer is wrong:",
     form=Form(Risk),
     formula=formula,
     finish=finish,

@@ -56,6 +56,7 @@ TASK: Lens[Task] = Lens(
     "task",
     version="v1",
     task="Judge what kind of task a request is, how hard it is, and what a good answer needs.",
+    question="Of this request:",
     form=Form(Task),
     formula=formula,
     finish=finish,
