@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from prefrontal.app.money import KeyChange, KeyDraft
+from prefrontal.app.prices import PriceLine, price_list
 from prefrontal.app.privacy import Erased, Whose, privacy_of
 from prefrontal.contracts.money import to_usd
 from prefrontal.errors import InvalidRequest
@@ -40,6 +41,7 @@ def admin_routes(site: Site) -> list[Route]:
         Route("/v1/admin/keys/{key_id}", pages.revoke, methods=["DELETE"]),
         Route("/v1/admin/budgets", pages.budgets, methods=["GET"]),
         Route("/v1/admin/spend", pages.spend, methods=["GET"]),
+        Route("/v1/admin/prices", pages.prices, methods=["GET"]),
         Route("/v1/admin/audit", pages.audit, methods=["GET"]),
         Route("/v1/admin/erase", pages.erase, methods=["POST"]),
         Route("/v1/admin/export", pages.export, methods=["GET"]),
@@ -52,6 +54,12 @@ class SpendParams(msgspec.Struct, frozen=True, kw_only=True):
     by: str = "model"
     since: str | None = None
     until: str | None = None
+
+
+class PriceParams(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of the price list."""
+
+    model: str | None = None
 
 
 class AuditParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +116,12 @@ class AdminPages:
         wanted = spend_query(query.by or "model", query.since, query.until)
         rows = await self._pf.money.report(wanted)
         return _answer({"object": "list", "data": [spend_line(wanted, row) for row in rows]})
+
+    @described("money", query=PriceParams, answer=PriceLine, many=True, fails=(404,))
+    async def prices(self, request: Request) -> Response:
+        """What each model costs, and who says so."""
+        model = query_of(request, PriceParams).model
+        return _answer({"object": "list", "data": price_list(self._pf.registry, self._pf.clock.now(), model)})
 
     @described("audit", query=AuditParams, answer=Audit, many=True, fails=(400, 503))
     async def audit(self, request: Request) -> Response:

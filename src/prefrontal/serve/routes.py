@@ -57,6 +57,7 @@ KNOWN = (
     "/v1/admin/keys",
     "/v1/admin/budgets",
     "/v1/admin/spend",
+    "/v1/admin/prices",
     "/v1/admin/audit",
     "/v1/admin/erase",
     "/v1/admin/export",
