@@ -17,7 +17,14 @@ from prefrontal.serve.server import serve
 from prefrontal.testing.upstream import MockUpstream
 
 HERE = Path(__file__).parent
+DEEP = {
+    "computational": {"activation": 0.3, "note": "none"},
+    "scientific": {"activation": 0.4, "note": "what is known of insight"},
+    "cultural": {"activation": 0.7, "note": "what people call depth"},
+    "experiential": {"activation": 0.95, "note": "what it is like"},
+}
 ANSWERS = {
+    "<request>What does it feel like": msgspec.json.encode(DEEP).decode(),
     "capital of France": "Paris.",
     "one word": "Fine.",
     "charged twice": '{"answer": "billing"}',
