@@ -23,7 +23,7 @@ def test_every_command_and_option_is_documented() -> None:
     """Each has a sentence of its own, and its name stands in the page."""
     page = PAGE.read_text(encoding="utf-8")
     found = commands(typer.main.get_command(app))
-    assert len(found) == 39
+    assert len(found) >= 39
     for path, command in found:
         assert command.help, path
         section = page.split(f"### `prefrontal {path}`\n")[1].split("\n### ")[0]

@@ -26,6 +26,7 @@ from prefrontal.serve.health import health_of
 from prefrontal.serve.knowledge import SearchRequest, describe_knowledge, list_knowledge, search_knowledge
 from prefrontal.serve.knowledge_write import knowledge_routes
 from prefrontal.serve.listing import describe_model, list_models
+from prefrontal.serve.listing_anthropic import VERSION, model_info, model_page
 from prefrontal.serve.messages import count_messages
 from prefrontal.serve.outcomes import keep_outcomes
 from prefrontal.serve.responses import count_responses, delete_response, get_response
@@ -167,15 +168,17 @@ class Pages:
         shown = self._site.metrics.render() if colleague is None else await colleague.scrape()
         return Response(shown, media_type="text/plain; version=0.0.4")
 
-    @described("models", many=True)
+    @described("models", many=True, fails=(400,))
     async def models(self, request: Request) -> Response:
         """The models clients may name."""
-        return answer(list_models(self._pf, _grant(request)))
+        listed = list_models(self._pf, _grant(request))
+        return answer(model_page(listed, request.query_params) if VERSION in request.headers else listed)
 
     @described("models", fails=(404,))
     async def model(self, request: Request) -> Response:
         """One model. Raises UnknownModel."""
-        return answer(describe_model(self._pf, request.path_params["name"], _grant(request)))
+        found = describe_model(self._pf, request.path_params["name"], _grant(request))
+        return answer(model_info(found) if VERSION in request.headers else found)
 
     @described("knowledge", many=True, fails=(400,))
     async def knowledge(self, request: Request) -> Response:

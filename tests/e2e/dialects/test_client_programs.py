@@ -168,6 +168,21 @@ async def test_a_wrong_key_and_a_wrong_field_in_the_words_of_the_route(house: An
     assert other.value.code == "invalid_api_key"
 
 
+async def test_the_anthropic_library_lists_models(house: Any) -> None:
+    """In its own form, by pages when it asks for pages, with the names that OpenAI's list has; one by name too."""
+    listed = [model async for model in house.claude.models.list()]
+    names = [model.id async for model in house.gpt.models.list()]
+    assert [model.id for model in listed] == names
+    assert {model.type for model in listed} == {"model"}
+    assert listed[0].created_at.year >= 2024
+    assert [model.id async for model in house.claude.models.list(limit=2)] == names  # the library turns the pages itself
+    backwards = await house.claude.models.list(limit=2, before_id=names[3])
+    assert ([model.id for model in backwards.data], backwards.has_more) == (names[1:3], True)
+    assert (await house.claude.models.retrieve("gemini")).display_name == "gemini"
+    with pytest.raises(anthropic.BadRequestError):
+        await house.claude.models.list(limit=0)
+
+
 # --- Responses -------------------------------------------------------------------------------------------------------------
 
 
