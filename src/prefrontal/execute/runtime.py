@@ -70,6 +70,7 @@ class ModelState:
         self.first_tokens: deque[float] = deque(maxlen=KEPT_TIMES)
         self.whole_answers: deque[float] = deque(maxlen=KEPT_TIMES)
         self.calibration = Calibration()
+        self.dearest_exchange_usd = 0.0  # most that a call outside of chat has cost: nobody can tell before what is billed for it
         self.effort_levels: tuple[str, ...] | None = None
         self.effort_overrides: dict[str, Any] | None = None
         self.structured: Learnt | None = None

@@ -103,6 +103,8 @@ class Desk:
         if usage is not None:
             entry.usage = usage
             entry.cost_usd = cost_usd(entry.card, usage, self._clock.now())
+            if ticket.call.exchange is not None and entry.cost_usd and entry.cost_usd > ticket.state.dearest_exchange_usd:
+                ticket.state.dearest_exchange_usd = entry.cost_usd
         if ticket.reservation is not None:
             _pay(ticket, ticket.reservation)
         if ticket.seated:
@@ -150,6 +152,8 @@ class Desk:
             embedding=call.embeddings is not None or call.exchange is not None,
             calibration=ticket.state.calibration,
         )
+        if pico is not None and call.exchange is not None:
+            pico = max(pico, to_pico(ticket.state.dearest_exchange_usd))
         times = call.limits.timeouts
         longest_s = max(card.timeout_s or 0.0, times.total_s) + times.first_token_s + MARGIN_S
         number = ticket.entry.number

@@ -109,17 +109,15 @@ class Recording:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("rb")
+            with path.open("rb") as file:
+                line = file.readline()
         except OSError as error:
             raise NotFound(f"There is no recording {path.name}: {error.strerror}.") from error
-        line = self._file.readline()
         try:
             self.head = msgspec.json.decode(line, type=Head)
         except msgspec.MsgspecError as error:
-            self._file.close()
             raise InvalidRequest(f"{path.name} is no recording of a simulation: {error}.") from error
         if self.head.format != FORMAT:
-            self._file.close()
             raise InvalidRequest(f"{path.name} is a recording of format {self.head.format}; this program reads {FORMAT}.")
         self.whole_bytes = len(line)
 
@@ -128,8 +126,9 @@ class Recording:
         decoder = msgspec.json.Decoder(Row)
         tick: list[Row] = []
         size = 0
-        with self._file:
-            for line in self._file:
+        with self.path.open("rb") as file:
+            file.readline()
+            for line in file:
                 if line == END:
                     self.whole_bytes += size + 1
                     yield tuple(tick)

@@ -23,6 +23,10 @@ from prefrontal.simulate.world import DAY_MINUTES, Agent, World
 WRONG_TOOL = 0.6
 """Speed of work with a tool that is not the right one (assumed)."""
 
+ESTIMATES = {"under two hours": 0, "half a day": 1, "a day": 2, "several days": 3, "over a week": 4}
+ESTIMATED_H = (2.0, 5.0, 9.0, 33.0, float("inf"))
+"""The levels of an estimate, and the hours below which each is right."""
+
 Effect = Callable[[World, Agent, str | bool, Situation], None]
 
 
@@ -113,9 +117,17 @@ def _tool_selection(world: World, agent: Agent, answer: str | bool, situation: S
 
 
 def _time_estimate(world: World, agent: Agent, answer: str | bool, situation: Situation) -> None:
-    if agent.current is not None:
-        agent.current.estimate = str(answer)
-        progress(world, agent)
+    task = agent.current
+    if task is None:
+        return
+    task.estimate = str(answer)
+    planned = ESTIMATES.get(task.estimate, 1)
+    usual = next(place for place, most_h in enumerate(ESTIMATED_H) if task.entry.hours < most_h)
+    if planned > usual:
+        task.need_h *= 1.1  # work expands
+    elif planned < usual:
+        task.flaw = min(1.0, task.flaw + 0.1)  # and is rushed
+    progress(world, agent)
 
 
 def _accept_reject(world: World, agent: Agent, answer: str | bool, situation: Situation) -> None:

@@ -8,8 +8,12 @@ from typing import Any
 
 import msgspec
 
+from prefrontal.config.schema_decisions import DecisionTypeEntry
 from prefrontal.config.yaml_source import parse_yaml
 from prefrontal.simulate.schema import Scenario
+
+_NOTHING = DecisionTypeEntry(instructions="-")
+"""What an entry holds that says nothing."""
 
 TOOLS = "tool_selection"
 """The type whose options are the scenario's tools."""
@@ -32,13 +36,8 @@ def types_of(scenario: Scenario) -> dict[str, dict[str, Any]]:
     found = {name: dict(entry) for name, entry in shipped_types().items()}
     if scenario.tools:
         found[TOOLS] |= {"options": list(scenario.tools), "samples": [{"usual": scenario.tools[0]}]}
+    nothing = msgspec.to_builtins(_NOTHING)
     for name, entry in scenario.decisions.items():
-        own = {key: value for key, value in msgspec.to_builtins(entry).items() if value != _DEFAULTS.get(key, _NONE)}
+        own = {key: value for key, value in msgspec.to_builtins(entry).items() if value != nothing[key]}
         found[name] = {**found.get(name, {}), **own}
     return found
-
-
-_NONE = object()
-_DEFAULTS: dict[str, Any] = {"kind": "choice", "options": [], "descriptions": {}, "rule": None, "rule_function": None}
-_DEFAULTS |= {"samples": [], "examples": [], "technique": None, "template": None, "votes": None, "min_label_mass": None}
-_DEFAULTS |= {"deadline_s": None, "models": []}

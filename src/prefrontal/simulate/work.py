@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prefrontal.simulate.world import DAY_MINUTES, Agent, Incident, Project, Resource, Task, World
 
+CONTENDED = 2
+"""From so many waiting on, a shared resource is contended, and somebody has to settle it (assumed)."""
+
 FLAW_FOUND = 0.4
 """From this flaw on, work that passed its review is found to be wrong later (assumed)."""
 
@@ -72,7 +75,7 @@ def _acquire(world: World, agent: Agent, task: Task, resource: Resource) -> None
     resource.waits += 1
     resource.waiting.append((agent, task))
     agent.blocked_by, agent.blocked_ticks, agent.asked_ticks = "resource", 0, -1
-    if len(resource.waiting) > resource.capacity:
+    if len(resource.waiting) >= CONTENDED:
         add_incident(world, agent, Incident(type="conflict_resolution", task=task, resource=resource.name))
 
 
