@@ -54,7 +54,7 @@ def test_fields_are_ignored_by_path():
 
 def test_numbers_go_into_buckets():
     """By width or by edges; what is no number stays."""
-    rules = {"buckets": {"progress": 25.0, "queue": (1.0, 5.0, 20.0)}}
+    rules = {"steps": {"progress": 25.0}, "buckets": {"queue": (1.0, 5.0, 20.0)}}
     assert same({"progress": 26, "queue": 5}, {"progress": 49.9, "queue": 19}, **rules)
     assert not same({"progress": 26}, {"progress": 50}, **rules)
     assert not same({"queue": 4}, {"queue": 5}, **rules)

@@ -25,7 +25,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 class EscalateBelow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Confidence below which a higher tier is asked, by where the distribution comes from. All assumed: the less a source is to be
-    trusted, the surer it has to be."""
+    trusted, the surer it has to be.
+    """
 
     native: Annotated[Share, Meta(description="The engine's own decision route.")] = 0.1
     logprobs: Annotated[Share, Meta(description="Probabilities of tokens.")] = 0.1
@@ -74,9 +75,9 @@ class TypeCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mask: Annotated[
         tuple[MaskName, ...], Meta(description="What in texts does not matter: dates, times, ids, all numbers.")
     ] = ()
+    steps: Annotated[dict[str, Positive], Meta(description="Field of the state → how wide the steps are in which it matters.")] = {}
     buckets: Annotated[
-        dict[str, Positive | tuple[float, ...]],
-        Meta(description="Field of the state → width of its buckets, or the values where a new one begins."),
+        dict[str, tuple[float, ...]], Meta(description="Field of the state → the rising values where a new bucket begins.")
     ] = {}
     per_agent: Annotated[bool, Meta(description="Whether an answer holds only for the agent it was given to.")] = False
     similar: Annotated[

@@ -33,6 +33,8 @@ _PATTERNS: Mapping[MaskName, re.Pattern[str]] = {
 _ENCODE = msgspec.json.Encoder(order="sorted").encode
 ANY = "*"
 
+Change = Callable[[Any], Any]
+
 
 class Normaliser:
     """What one type of decision leaves out. Without any rule a state is only brought into one order."""
@@ -41,7 +43,8 @@ class Normaliser:
         """Raises ValueError: the edges of a bucket do not rise."""
         self._masks = [(f"<{name}>", _PATTERNS[name]) for name in _ORDER if name in rules.mask]
         self._ignore = [path.split(".") for path in rules.ignore]
-        self._buckets = [(path.split("."), _bucket(path, rule)) for path, rule in rules.buckets.items()]
+        self._buckets = [(path.split("."), _step(width)) for path, width in rules.steps.items()]
+        self._buckets += [(path.split("."), _bucket(path, edges)) for path, edges in rules.buckets.items()]
         self._plain = not (self._masks or self._ignore or self._buckets)
 
     def canonical(self, state: Any) -> bytes:
@@ -71,23 +74,21 @@ class Normaliser:
         return [self._masked(one) for one in value] if isinstance(value, list) else value
 
 
-def _bucket(path: str, rule: float | Sequence[float]) -> Callable[[Any], Any]:
-    edges = None if isinstance(rule, int | float) else [float(edge) for edge in rule]
-    if edges is not None and (not edges or sorted(set(edges)) != edges):
+def _step(width: float) -> Change:
+    return lambda value: f"<{math.floor(value / width)}>" if _is_number(value) else value
+
+
+def _bucket(path: str, edges: Sequence[float]) -> Change:
+    if not edges or sorted(set(edges)) != list(edges):
         raise ValueError(f"the edges of the buckets of '{path}' must rise")
-
-    def bucket(value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return value
-        if edges is not None:
-            return f"<{bisect_right(edges, value)}>"
-        assert isinstance(rule, int | float)
-        return f"<{math.floor(value / rule)}>"
-
-    return bucket
+    return lambda value: f"<{bisect_right(edges, value)}>" if _is_number(value) else value
 
 
-def _change(value: Any, path: Sequence[str], change: Callable[[Any], Any] | None) -> None:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _change(value: Any, path: Sequence[str], change: Change | None) -> None:
     """Change what lies at a path, or take it out; a list is entered as it stands."""
     if isinstance(value, list):
         for one in value:
