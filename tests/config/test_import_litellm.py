@@ -88,6 +88,7 @@ def test_router_settings_find_their_place(imported: Imported) -> None:
     """Strategy, retries, timeout, cooldown and fallbacks are carried."""
     assert imported.config["routing"] == {"fallback": ["claude", "local"], "policy": "fastest"}
     assert imported.config["limits"] == {
+        "rates": [{"scope": "model", "of": "gpt-4o", "window": "minute", "requests": 60}],
         "retries": {"attempts": 3},
         "timeouts": {"total_s": 120.0},
         "breaker": {"failures": 3, "open_s": 20.0},
@@ -104,7 +105,6 @@ def test_a_secret_in_the_file_is_not_copied(imported: Imported) -> None:
 def test_everything_that_is_lost_is_listed(imported: Imported) -> None:
     """One line for each thing without a counterpart, and none for what came along."""
     assert list(imported.notes) == [
-        "model_list[0]: rpm not carried",
         "model_list[1]: api_version not carried: the v1 API has none; `model` must be the deployment's name",
         "model_list[2].api_key: the secret was written in the file; put it into the environment variable ANTHROPIC_API_KEY",
         "model_list[2]: temperature not carried",
@@ -162,3 +162,39 @@ def test_broken_yaml_is_refused() -> None:
     """The importer reports syntax like the loader."""
     with pytest.raises(ConfigProblems, match="not YAML"):
         import_litellm("model_list: [", file="litellm.yaml")
+
+
+MONEY = """
+model_list:
+  - model_name: big
+    litellm_params: {model: openai/gpt-4o, api_key: os.environ/K, rpm: 60, tpm: 90000, max_budget: 5, budget_duration: 1d}
+litellm_settings: {max_budget: 100, budget_duration: 30d}
+general_settings: {global_max_parallel_requests: 50}
+"""
+
+
+def test_budgets_and_limits_come_along() -> None:
+    """Of the proxy and of a model; what changes its meaning is said, and the result can be used."""
+    found = import_litellm(MONEY, profiles=SHIPPED)
+    assert found.config["budgets"] == [
+        {"scope": "model", "of": "big", "window": "day", "usd": 5},
+        {"scope": "global", "window": "month", "usd": 100},
+    ]
+    assert found.config["limits"] == {
+        "rates": [{"scope": "model", "of": "big", "window": "minute", "requests": 60, "tokens": 90000}],
+        "concurrency": 50,
+    }
+    assert list(found.notes) == [
+        "budget of big: a calendar day, in UTC, instead of 1d from the first call",
+        "litellm_settings.max_budget: a calendar month, in UTC, instead of 30d from the first call",
+    ]
+    known = Known(profiles=SHIPPED)
+    assert load_text(found.text, env={"K": "sk-x"}, known=known).config.budgets[1].usd == 100
+
+
+def test_a_budget_of_an_odd_length_becomes_a_month_and_is_said() -> None:
+    """No window of ours is ninety days long; a budget without a length never starts anew."""
+    found = import_litellm("litellm_settings: {max_budget: 7, budget_duration: 90d}")
+    assert found.config["budgets"] == [{"scope": "global", "window": "month", "usd": 7}]
+    assert "`90d` is no window here" in found.notes[0]
+    assert import_litellm("litellm_settings: {max_budget: 7}").config["budgets"][0]["window"] == "total"

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from prefrontal.config.import_litellm_money import take_model_money
 from prefrontal.config.import_litellm_settings import IMPLIED, carry_settings, expand_environ, reference
 from prefrontal.config.yaml_source import parse_yaml, write_yaml
 
@@ -57,6 +58,10 @@ _SILENT = {
 }  # no loss: ours by other means, or only LiteLLM's own bookkeeping
 
 
+MONEY = ("rpm", "tpm", "max_budget", "budget_duration")
+"""What bounds a deployment and lies elsewhere here."""
+
+
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
     """Our configuration as plain values, and one line for each thing that did not come along or needs a hand."""
 
@@ -82,21 +87,25 @@ def import_litellm(text: str, *, file: str | None = None, profiles: Collection[s
     notes: list[str] = []
     models: dict[str, Any] = {}
     groups: dict[str, list[str]] = {}
+    bounds: dict[str, Any] = {}
     rows = raw.get("model_list") or []
     if not isinstance(rows, list):
         notes.append("model_list is not a list: no model was read")
         rows = []
     for index, row in enumerate(rows):
         where = f"model_list[{index}]"
-        entry = _Entry(where, row, profiles, notes).read() if isinstance(row, dict) else None
+        reader = _Entry(where, row, profiles, notes) if isinstance(row, dict) else None
+        money = {} if reader is None else reader.money
+        entry = None if reader is None else reader.read()
         if entry is None:
             notes.append(f"{where}: not carried")
             continue
         group = str(row.get("model_name") or entry["model"])
         name = group if group not in models else f"{group}-{len(groups[group]) + 1}"
         models[name] = entry
+        take_model_money(name, money, bounds, notes)
         groups.setdefault(group, []).append(name)
-    config: dict[str, Any] = {"version": 1, "models": models}
+    config: dict[str, Any] = {"version": 1, "models": models, **bounds}
     many = {_role(group): names for group, names in groups.items() if len(names) > 1}
     for role, names in many.items():
         notes.append(f"{role}: {len(names)} deployments became {', '.join(names)}; `role/{role}` stands for all of them")
@@ -120,6 +129,7 @@ class _Entry:
         self._profiles = profiles
         self._notes = notes
         self._entry: dict[str, Any] = {}
+        self.money = {name: self._params.pop(name) for name in MONEY if name in self._params}
 
     def read(self) -> dict[str, Any] | None:
         """Return our entry, or None after a note said why there is none."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prefrontal.config.import_litellm_money import take_proxy_money
+
 _STRATEGIES = {
     "simple-shuffle": "round_robin",
     "least-busy": "round_robin",
@@ -30,6 +32,7 @@ def carry_settings(raw: Mapping[str, Any], config: dict[str, Any], groups: Mappi
     _fallbacks(router, proxy, config, groups, notes)
     _strategy(router, config, notes)
     _limits(router, proxy, config)
+    take_proxy_money(proxy, general, config, notes)
     _keys(general, config, notes)
     for name, block in (("router_settings", router), ("litellm_settings", proxy), ("general_settings", general)):
         notes += [f"{name}.{key}: {IMPLIED.get(key, 'not carried')}" for key in block]
@@ -113,7 +116,7 @@ def _limits(router: dict[str, Any], proxy: dict[str, Any], config: dict[str, Any
     take("breaker", "failures", ("allowed_fails",), lambda value: max(1, int(value)))
     take("breaker", "open_s", ("cooldown_time",), float)
     if limits:
-        config["limits"] = limits
+        config.setdefault("limits", {}).update(limits)
 
 
 def _keys(general: dict[str, Any], config: dict[str, Any], notes: list[str]) -> None:
