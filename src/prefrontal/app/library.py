@@ -89,6 +89,7 @@ class Prefrontal:
         self.counter = counter
         self.money = money
         self.decisions = desk
+        self.profiles = profiles
         self.decider = Decider(executor=machine.parts.executor, clock=self.clock, profiles=profiles)
         self.outcomes = desk.outcomes = outcomes_in(ledger, self.clock, self.decider)
         self._views: dict[frozenset[str], World] = {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from prefrontal.cli.encoders import Finder, finder
 from prefrontal.cli.screen import DIM, Screen
 from prefrontal.cli.session import Place
 from prefrontal.cli.shelf import located
@@ -16,6 +17,7 @@ from prefrontal.clock import Clock
 from prefrontal.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
+    from prefrontal.knowledge.dense.hybrid import Mode
     from prefrontal.knowledge.search.filters import Filter
     from prefrontal.knowledge.search.searcher import Searcher
     from prefrontal.knowledge.store.rows import ChunkRow
@@ -33,11 +35,26 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
-    """How to search. `exact`: rank exactly; `beam`: look into that many best files only; `phrases`: words as they stand."""
+    """How to search. `exact`: rank exactly; `beam`: look into that many best files only; `phrases`: words as they stand.
+
+    These three go by words. `mode`: by words, by dense vectors of `encoder`, by both, or what fits the engram.
+    """
 
     exact: bool = True
     beam: int | None = None
     phrases: bool = False
+    mode: str = "auto"
+    encoder: str | None = None
+
+    def checked(self) -> Mode:
+        """Return the mode. Raises InvalidRequest for an unknown one, and for vectors together with what goes by words."""
+        modes: dict[str, Mode] = {"lexical": "lexical", "dense": "dense", "hybrid": "hybrid", "auto": "auto"}
+        if self.mode not in modes:
+            raise InvalidRequest(f"--mode is one of {', '.join(modes)}, not {self.mode}.", param="mode")
+        plain = self.exact and self.beam is None and not self.phrases
+        if not plain and self.mode in ("dense", "hybrid"):
+            raise InvalidRequest("--vector-only, --beam and --phrases go by words: use --mode lexical or auto.", param="mode")
+        return modes[self.mode] if plain else "lexical"
 
 
 def search(name: str, query: str, place: Place, screen: Screen, *, k: int, where: Filter, way: Way, as_json: bool) -> None:
@@ -52,8 +69,10 @@ def search(name: str, query: str, place: Place, screen: Screen, *, k: int, where
 
             with Phrases(searcher) as phrases:
                 hits = phrases.search(query, k=k, where=where)
-        else:
+        elif (mode := way.checked()) == "lexical":
             hits = searcher.search(query, k=k, where=where, exact=way.exact, beam=way.beam)
+        else:
+            hits = finder(path, way.encoder, mode, place, lambda one: one.search(searcher, query, k=k, where=where))
         found = shown(hits, searcher.engram, path.stem)
         version = searcher.index.version
     _show(found, query, path.stem, version, screen, as_json=as_json)
@@ -101,20 +120,26 @@ def answer_all(
     *,
     k: int,
     where: Filter,
-    exact: bool,
+    way: Way,
     as_json: bool,
 ) -> None:
     """Write for each query of a file the best files with their scores."""
     path = located(name, place)
     from prefrontal.knowledge.search.searcher import Searcher
 
-    asked = _queries(queries)
+    asked, mode = _queries(queries), way.checked()
     began = clock.monotonic()
-    with Searcher(path) as searcher, out.open("wb") as stream:
-        for one in asked:
-            results = searcher.search_documents(one.text, k=k, where=where, exact=exact)
-            line = {"query_id": str(one.id), "results": results}
-            stream.write(msgspec.json.encode(line) + b"\n")
+
+    def answer(finds: Finder) -> None:
+        with Searcher(path) as searcher, out.open("wb") as stream:
+            for one in asked:
+                if way.exact:
+                    results = finds.documents(searcher, one.text, k=k, where=where)
+                else:
+                    results = searcher.search_documents(one.text, k=k, where=where, exact=False)
+                stream.write(msgspec.json.encode({"query_id": str(one.id), "results": results}) + b"\n")
+
+    finder(path, way.encoder, mode, place, answer)
     elapsed_s = clock.monotonic() - began
     if as_json:
         screen.json({"queries": len(asked), "elapsed_s": elapsed_s, "out": str(out)})
@@ -202,6 +227,9 @@ def _show(found: list[dict[str, Any]], query: str, name: str, version: int, scre
         if one["matches"]:
             why = [m["term"] + (f" ({', '.join(m['fields'])})" if m["fields"] else "") for m in one["matches"]]
             screen.line(f"   matched: {', '.join(why)}", DIM)
+        if (blend := one.get("blend")) is not None:
+            ranks = [f"{way} {blend[f'{way}_rank'] or 'none'}" for way in ("lexical", "dense")]
+            screen.line(f"   ranks: {', '.join(ranks)}; vectors count {100 * blend['dense_weight']:.0f} %", DIM)
 
 
 def _where(one: dict[str, Any]) -> str:

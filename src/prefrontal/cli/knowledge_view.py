@@ -80,9 +80,11 @@ def tree(name: str, depth: int, place: Place, screen: Screen, *, as_json: bool) 
 def stats(name: str, place: Place, screen: Screen, *, as_json: bool) -> None:
     """Show what an engram holds."""
     path = located(name, place)
-    from prefrontal.knowledge.store.engram import Engram
+    from prefrontal.app.dense import standing
+    from prefrontal.knowledge.search.searcher import Searcher
 
-    with Engram(path) as engram:
+    with Searcher(path) as searcher:
+        engram, dense = searcher.engram, standing(searcher)
         shape, versions = engram.meta.shape, engram.versions()
         types: Counter[str] = Counter()
         passages = total = 0
@@ -108,6 +110,7 @@ def stats(name: str, place: Place, screen: Screen, *, as_json: bool) -> None:
             "nonzeros": shape.nonzeros,
             "mode": shape.mode,
             "seed": shape.seed,
+            "dense": dense,
             "versions": versions[-SHOWN_VERSIONS:],
         }
     if as_json:
@@ -120,9 +123,17 @@ def stats(name: str, place: Place, screen: Screen, *, as_json: bool) -> None:
             ("types", ", ".join(f"{count} {kind}" for kind, count in types.most_common()) or "none"),
             ("on disk", f"{size(found['file_bytes'])}, index {size(index)}"),
             ("vectors", f"{shape.dim} dimensions, up to {shape.nonzeros} non-zeros, {shape.mode}"),
+            ("dense", "\n".join(_dense(one) for one in dense) or "none"),
             ("versions", "\n".join(_version(one) for one in reversed(found["versions"])) or "none"),
         ]
     )
+
+
+def _dense(one: dict[str, Any]) -> str:
+    known = one["calibration"]
+    trust = "not calibrated" if known is None else f"they count {100 * known['weight']:.0f} % beside words"
+    missing = f", {one['missing']:,} still missing" if one["missing"] else ""
+    return f"{one['encoder']}: {one['passages']:,} passages{missing}, {one['dim']} dimensions, {size(one['size_bytes'])}, {trust}"
 
 
 def _version(one: Any) -> str:

@@ -33,6 +33,11 @@ class Home(msgspec.Struct, frozen=True, kw_only=True):
         return self.root / "engrams"
 
     @property
+    def encoders(self) -> Path:
+        """The folder of encoders for engrams."""
+        return self.root / "encoders"
+
+    @property
     def config_file(self) -> Path:
         """The configuration that applies when no nearer one exists."""
         return self.root / CONFIG_NAME

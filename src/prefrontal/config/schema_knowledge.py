@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,9 @@ class EngramEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = None
     threshold: Annotated[
         Share | None, Meta(description="Evidence from which its passages count, 0 to 1; left out: `knowledge.threshold`.")
+    ] = None
+    encoder: Annotated[
+        str | None, Meta(description="Encoder of its dense vectors; `none`: words only; left out: `knowledge.encoder`.")
     ] = None
 
 
@@ -43,6 +46,17 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "questions it can and cannot answer."
         ),
     ] = None
+    encoder: Annotated[
+        str | None,
+        Meta(
+            description="Encoder of dense vectors beside the engrams, made in the background: one of `prefrontal knowledge "
+            "encoder list`, or `model:` and the name of a model that makes embeddings, to whose host all passages are then sent. "
+            "Left out: words only."
+        ),
+    ] = None
+    precision: Annotated[
+        Literal["float16", "int8"], Meta(description="How dense vectors are kept; int8 takes half the room.")
+    ] = "float16"
     cache_bytes: Annotated[
         Count,
         Meta(description="Index bytes of the engrams that are kept open; the longest unused goes first. Assumed: 512 MiB."),

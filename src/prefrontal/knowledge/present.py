@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from prefrontal.knowledge.read.origin import Origins
 from prefrontal.knowledge.read.readers import installed_readers
 from prefrontal.knowledge.search.searcher import Hit
@@ -53,4 +55,4 @@ def _shown(hit: Hit, origins: Origins, name: str) -> dict[str, Any]:
             "sha256": hit.sha256,
         },
         "passage": hit.chunk,
-    }
+    } | ({} if hit.blend is None else {"blend": msgspec.to_builtins(hit.blend)})

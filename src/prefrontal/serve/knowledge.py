@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,13 +34,17 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of a search. `scope` is a folder of the engram; `text` False leaves the passages' text out."""
+    """The body of a search. `scope` is a folder of the engram; `text` False leaves the passages' text out.
+
+    `mode`: by words, by dense vectors, by both, or what fits the engram.
+    """
 
     query: Annotated[str, Meta(min_length=1, max_length=MOST_QUERY)]
     k: Annotated[int, Meta(ge=1, le=1000)] = 10
     scope: str = ""
     filters: Filters = Filters()
     text: bool = True
+    mode: Literal["lexical", "dense", "hybrid", "auto"] = "auto"
 
 
 async def list_knowledge(pf: Prefrontal, grant: Grant | None = None) -> dict[str, Any]:
@@ -59,7 +63,9 @@ async def search_knowledge(pf: Prefrontal, name: str, body: bytes, grant: Grant 
     """Return passages. Raises NotFound as `describe_knowledge` does, InvalidRequest naming the field."""
     _check(name, grant)
     request = parse_search(body)
-    found = await pf.knowledge.search(name, request.query, k=request.k, where=_where(request), text=request.text)
+    found = await pf.knowledge.search(
+        name, request.query, k=request.k, where=_where(request), text=request.text, mode=request.mode
+    )
     return {"object": "knowledge.search", **found}
 
 

@@ -1,0 +1,1 @@
+"""Dense vectors beside an engram: encoders, their storage, and the fusion with words."""
