@@ -16,7 +16,10 @@ import psutil
 import pytest
 
 import prefrontal
+from prefrontal.app.evaluating import evaluate
 from prefrontal.app.library import Prefrontal
+from prefrontal.contracts.decision import Option, Question
+from prefrontal.decisions.training.cases import Case
 from prefrontal.decisions.wire.systemone_client import parse_systemone
 from prefrontal.machine.context import LIBRARY
 from prefrontal.testing.engines import running_engine
@@ -192,3 +195,30 @@ async def test_asyncio_is_not_blocked_by_many_at_once(pf: Prefrontal) -> None:
     asked = [decided(pf, "native", f"ticket {n}", {"q": QUESTIONS["route"]}) for n in range(30)]
     done = await asyncio.gather(*asked)
     assert {one.response.answers[0].source for one in done} == {"native"}
+
+
+# -- judged on a real engine -----------------------------------------------------------------------------------------------
+
+
+async def test_answers_keep_the_form_on_a_real_engine(folder: Path) -> None:
+    """100 cases on the tiny rules model under a grammar: at least 98 % of its bare answers are in form, and it knows its rules."""
+    cases = [
+        Case(
+            question=Question(kind="choice", instructions="Which team?", options=tuple([Option(value=one) for one in TEAMS["options"]])),
+            state=f"{word} number {number}",
+            option=place,
+            origin="observed",
+        )
+        for number in range(34)
+        for place, word in enumerate(RULES)
+    ][:100]
+    async with running_engine(folder / "rules.gguf") as url:
+        models = {"tiny": {"profile": "llamacpp", "endpoint": f"{url}/v1"}}
+        async with prefrontal.open({"models": models, "discovery": {"enabled": False}, "records": {"enabled": False}}) as found:
+            report = await evaluate(found, "tiny", cases)
+    assert report.cases == 100
+    assert report.format_compliance is not None
+    assert report.format_compliance >= 0.98
+    assert report.answered >= 0.98
+    assert report.action_accuracy > 0.9
+    assert report.calibration is not None

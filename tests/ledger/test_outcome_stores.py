@@ -109,7 +109,8 @@ async def test_outcomes_end_with_records_past_their_retention(tmp_path: Path, po
     clock = SystemClock()
     lite = SqliteLedger(tmp_path / "r.db", clock=clock).open()
     post = await PostgresLedger(Postgres(postgres_url, clock=clock), clock=clock).open()
-    stores: list[tuple[SqliteLedger | PostgresLedger, OutcomeStore]] = [(lite, SqliteOutcomes(lite)), (post, PostgresOutcomes(post))]
+    stores: list[tuple[SqliteLedger | PostgresLedger, OutcomeStore]]
+    stores = [(lite, SqliteOutcomes(lite)), (post, PostgresOutcomes(post))]
     for ledger, store in stores:
         old = make_record(1)
         ledger.put(old)

@@ -201,9 +201,8 @@ def outcome_of(draft: OutcomeDraft, record: RequestRecord, now_s: float) -> Outc
     known: dict[str, Any] = {"record_id": record.id, "reward": draft.reward, "origin": draft.origin, "at_s": now_s}
     if not record.decisions:
         if draft.label is not None or draft.option is not None or draft.question is not None:
-            raise InvalidRequest(
-                f"The request '{record.id}' made no decision.", param="label", hint="Of a routed request say `reward` and `model`."
-            )
+            hint = "Of a routed request say `reward` and `model`."
+            raise InvalidRequest(f"The request '{record.id}' made no decision.", param="label", hint=hint)
         return Outcome(question=REQUEST, model=draft.model, **known)
     if draft.model is not None:
         raise InvalidRequest("A decision's outcome has no model.", param="model", hint="Say the right answer as `label`.")

@@ -11,6 +11,7 @@ import typer
 from prefrontal.cli import options
 from prefrontal.cli.cache_commands import cache_app
 from prefrontal.cli.config_commands import config_app
+from prefrontal.cli.decisions_cache import decisions_cache_app
 from prefrontal.cli.decisions_commands import decisions_app
 from prefrontal.cli.edge import edge
 from prefrontal.cli.keys_commands import keys_app, spend
@@ -39,6 +40,7 @@ app.add_typer(keys_app)
 app.add_typer(ledger_app)
 app.add_typer(cache_app)
 app.add_typer(prices_app)
+decisions_app.add_typer(decisions_cache_app)
 app.add_typer(decisions_app)
 app.add_typer(lens_app)
 

@@ -145,8 +145,8 @@ class DecisionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     what went wrong when a rule had to answer. refusal: the model declined; the probabilities are then those of the fallback.
     tier: the one whose model answered; 0: a rule, or a model outside of tiers. tier_reason: why it began where it began, and why
     it went on (``type``, ``creativity``, ``type, low_confidence``). degraded_by: what kept it from a better tier
-    (``agent_allowance``, ``insufficient_quota``, the code of an outage). similar: answered from the cache by a state that means the
-    same. calibrator: what made the probabilities honest (None: nothing did); raw: those before it, where there was one.
+    (``agent_allowance``, ``insufficient_quota``, the code of an outage). similar: answered from the cache by a state that means
+    the same. calibrator: what made the probabilities honest (None: nothing did); raw: those before it, where there was one.
     attempts: calls made for it. cost_usd: its share; None: unknown.
     """
 

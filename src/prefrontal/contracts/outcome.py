@@ -70,8 +70,9 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
 class Calibrator(msgspec.Struct, frozen=True, kw_only=True):
     """A temperature for one slot; never changed once made, so an answer's `calibrator` says what was done to it.
 
-    temperature: probabilities are raised to 1/temperature and made to sum to 1: above 1 they become flatter. fitted, held_out: labelled
-    answers it was fitted to and judged on. before, after: of those held out. made_s: Unix time. active: whether it is applied.
+    temperature: probabilities are raised to 1/temperature and made to sum to 1: above 1 they become flatter. fitted, held_out:
+    labelled answers it was fitted to and judged on. before, after: of those held out. made_s: Unix time. active: whether it is
+    applied.
     """
 
     id: str

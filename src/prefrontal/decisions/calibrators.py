@@ -20,7 +20,7 @@ class Calibration:
         self.by_slot = {one.slot: one for one in calibrators if one.active}
         ids = "\n".join(sorted([one.id for one in self.by_slot.values()]))
         self.digest = hashlib.blake2b(ids.encode(), digest_size=8).digest() if ids else b""
-        """What stands for the whole set, for cache keys: an answer made under one set is none under another. Empty: there is none."""
+        """What stands for the whole set in cache keys: an answer made under one is none under another. Empty: there is none."""
 
     def __bool__(self) -> bool:
         """Whether there is any."""

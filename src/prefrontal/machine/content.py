@@ -18,6 +18,9 @@ def content_of(run: Run) -> dict[str, Any]:
     keys = [card.key for card in run.world.registry.cards.values() if card.key]  # also those of the environment
     redactor = Redactor([*secrets_of(run.world.config), *keys])
     found: dict[str, Any] = {"messages": _clean(run.request.messages, redactor)}
+    if run.decided is not None:  # what was asked about the messages, and by whom: what a model can be taught with later
+        asked = {"questions": run.decided.questions, "context": run.decided.context}
+        found["decision"] = _clean(asked, redactor)
     if run.response is not None:
         found["choices"] = _clean(run.response.choices, redactor)
     return found

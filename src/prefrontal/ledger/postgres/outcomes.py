@@ -16,6 +16,7 @@ _PUT = (
     " option_index = excluded.option_index, model = excluded.model, reward = excluded.reward, origin = excluded.origin,"
     " at_s = excluded.at_s"
 )
+_PAGE = f"SELECT {COLUMNS} FROM outcomes WHERE (record_id, question) > ($1, $2) ORDER BY record_id, question LIMIT $3"  # noqa: S608 - constants
 _PUT_CALIBRATOR = (
     "INSERT INTO calibrators (id, made_s, body) VALUES ($1, $2, $3)"
     " ON CONFLICT (id) DO UPDATE SET made_s = excluded.made_s, body = excluded.body"
@@ -43,8 +44,8 @@ class PostgresOutcomes:
 
     async def page(self, after: Place = FIRST, limit: int = PAGE) -> list[Outcome]:
         """See `OutcomeStore.page`."""
-        query = f"SELECT {COLUMNS} FROM outcomes WHERE (record_id, question) > ($1, $2) ORDER BY record_id, question LIMIT {limit:d}"  # noqa: S608 - constants and a number
-        return outcomes_of([tuple(row) for row in await self._postgres.fetch(query, text(after[0]), after[1])])
+        rows = await self._postgres.fetch(_PAGE, text(after[0]), after[1], limit)
+        return outcomes_of([tuple(row) for row in rows])
 
     async def save(self, calibrators: Sequence[Calibrator]) -> None:
         """See `OutcomeStore.save`."""
