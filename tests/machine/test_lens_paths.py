@@ -144,6 +144,16 @@ async def test_a_named_model_is_told_too(two: Two) -> None:
     assert two.asked("large")[0]["messages"][-1]["content"].count("[reading") == 2
 
 
+async def test_lenses_wait_beside_each_other(two: Two) -> None:
+    """Three lenses of 0.1 s take the time of one, which counts as waiting and not as our own."""
+    pf = await two.open(Answer(text=domains(), delay_s=0.1), lens={"retries": 0})
+    record = (await ask(pf, lens=["domains", "risk", "task"])).record
+    spans = [(one.started_ms, one.ended_ms) for one in record.attempts if one.reason == "lens"]
+    assert len(spans) == 3
+    assert max([begun for begun, _ in spans]) < min([ended for _, ended in spans])
+    assert record.duration_ms - record.overhead_ms >= 100
+
+
 async def test_effort_follows_what_lenses_see(two: Two) -> None:
     """Risk and what lies between domains raise the score; the plan says by how much."""
     pf = await two.open("{}")
