@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ import docx
 import pytest
 
 from prefrontal.knowledge.read import archive
+from prefrontal.knowledge.read.apart import read_apart
 from prefrontal.knowledge.read.archive import read_tar, read_zip
 from prefrontal.knowledge.read.documents import read_docx, read_pdf
 from prefrontal.knowledge.read.html import read_html
@@ -282,3 +284,25 @@ def test_whatever_a_reader_raises_is_a_reason() -> None:
         read(broken, b"nothing")
     assert caught.value.reason == "unreadable"
     assert "Error" in caught.value.detail or "error" in caught.value.detail
+
+
+def test_a_document_that_never_ends_is_ended(pdf: Callable[..., bytes]) -> None:
+    """A document gets a bounded time of the processor and of the clock, and the next one is read."""
+    endless = b"%PDF-1.4\n" + b"1 0 obj << /Type /Catalog >> endobj\n" * 400_000
+    with pytest.raises(Unreadable) as caught:
+        read_apart("pdf", endless, cpu_s=1)
+    assert caught.value.reason in ("slow", "invalid", "unreadable")
+    with pytest.raises(Unreadable) as late:
+        read_apart("pdf", pdf("text"), wall_s=0.01)
+    assert (late.value.reason, "0 seconds" in late.value.detail) == ("slow", True)
+    assert read(installed_readers().by_ending["pdf"], pdf("Geysers")).text == "## Page 1\n\nGeysers\n"
+
+
+def test_a_reader_that_loops_is_killed_by_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that never returns costs its time and nothing more."""
+    (tmp_path / "pypdf").mkdir()
+    (tmp_path / "pypdf" / "__init__.py").write_text("while True: pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(Unreadable) as caught:
+        read_apart("pdf", b"%PDF-1.4", cpu_s=1)
+    assert (caught.value.reason, "1 seconds of processor time" in caught.value.detail) == ("slow", True)

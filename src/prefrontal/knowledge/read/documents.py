@@ -8,7 +8,7 @@ import re
 import zipfile
 from typing import Any
 
-from prefrontal.knowledge.read.reading import Lines, Reading, Unreadable
+from prefrontal.knowledge.read.reading import Lines, Reader, Reading, Unreadable
 
 REMEDY = "pip install 'prefrontal[docs]'"
 MOST_PAGES = 5_000
@@ -93,3 +93,10 @@ def _paragraph(paragraph: Any, out: Lines) -> None:
     out.blank()
     out.add(f"{'#' * int(level.group(1))} {text}" if level else f"# {text}" if style == "Title" else text)
     out.blank()
+
+
+DOCUMENTS = {
+    "pdf": Reader(name="pdf", endings=("pdf",), read=read_pdf, apart="pypdf"),
+    "docx": Reader(name="docx", endings=("docx",), read=read_docx, apart="docx"),
+}
+"""The readers whose libraries take on whatever a document asks of them; so they work in processes of their own."""

@@ -9,12 +9,13 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from prefrontal.knowledge.read.apart import importable, read_apart
 from prefrontal.knowledge.read.archive import read_tar, read_zip
-from prefrontal.knowledge.read.documents import read_docx, read_pdf
+from prefrontal.knowledge.read.documents import DOCUMENTS
 from prefrontal.knowledge.read.html import read_html
 from prefrontal.knowledge.read.mail import read_mail
 from prefrontal.knowledge.read.notebook import read_notebook
-from prefrontal.knowledge.read.reading import Reader, Reading, Unreadable
+from prefrontal.knowledge.read.reading import Reader, Reading, checked
 
 ENTRY_POINT_GROUP = "prefrontal.readers"
 
@@ -22,8 +23,7 @@ SHIPPED = (
     Reader(name="html", endings=("html", "htm", "xhtml"), read=read_html, mapped=True),
     Reader(name="notebook", endings=("ipynb",), read=read_notebook, mapped=True),
     Reader(name="mail", endings=("eml",), read=read_mail, mapped=True),
-    Reader(name="pdf", endings=("pdf",), read=read_pdf),
-    Reader(name="docx", endings=("docx",), read=read_docx),
+    *DOCUMENTS.values(),
     Reader(name="zip", endings=("zip",), read=read_zip),
     Reader(name="tar", endings=("tar", "tgz", "tbz2", "txz", "tar.gz", "tar.bz2", "tar.xz"), read=read_tar),
 )
@@ -81,13 +81,5 @@ def installed_readers() -> Readers:
 
 
 def read(reader: Reader, data: bytes) -> Reading:
-    """Return what a reader makes of a file. Raises Unreadable, whatever the reader or its library raises."""
-    try:
-        found = reader.read(data)
-        if not isinstance(found, Reading):
-            raise Unreadable("unreadable", f"the reader {reader.name} returned no reading")
-        return found
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable("unreadable", f"{type(error).__name__}: {error}"[:300]) from error
+    """Return what a reader makes of a file, in a process of its own where the reader says so. Raises Unreadable only."""
+    return read_apart(reader.name, data) if reader.apart and importable(reader.apart) else checked(reader, data)

@@ -46,12 +46,27 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
 
     `read` takes the bytes and returns a `Reading`; it raises `Unreadable`. It must depend on the bytes only: the way back to
     lines is found by reading again. `name` is what filters call the type; `mapped` says whether readings have `lines`.
+    `apart` is of shipped readers only: the library they need, which is used in a process of its own, bounded in time and memory.
     """
 
     name: str
     endings: tuple[str, ...]
     read: Callable[[bytes], Reading]
     mapped: bool = False
+    apart: str = ""
+
+
+def checked(reader: Reader, data: bytes) -> Reading:
+    """Return what a reader makes of a file. Raises Unreadable, whatever the reader or its library raises."""
+    try:
+        found = reader.read(data)
+        if not isinstance(found, Reading):
+            raise Unreadable("unreadable", f"the reader {reader.name} returned no reading")
+        return found
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable("unreadable", f"{type(error).__name__}: {error}"[:300]) from error
 
 
 class Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def create(path: Path, meta: dict[str, str]) -> None:
             connection.close()
         fresh.rename(path)
     except (sqlite3.Error, OSError) as error:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink(missing_ok=True)
         raise StoreError(f"The engram {path} cannot be created: {error}.") from error
 
 
