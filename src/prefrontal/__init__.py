@@ -14,20 +14,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prefrontal.app.decisions import Decision
+    from prefrontal.app.decisions import Decision, DecisionItem
     from prefrontal.app.library import Prefrontal
     from prefrontal.app.opening import open  # noqa: A004 - the library's own word
     from prefrontal.app.reply import Piece, Reply
+    from prefrontal.contracts.decision import DecisionContext
     from prefrontal.decisions.typed import Ask
     from prefrontal.errors import PrefrontalError
 
 __version__ = "0.1.0"
 
-__all__ = ["Ask", "Decision", "Piece", "Prefrontal", "PrefrontalError", "Reply", "__version__", "open"]
+__all__ = [
+    "Ask",
+    "Decision",
+    "DecisionContext",
+    "DecisionItem",
+    "Piece",
+    "Prefrontal",
+    "PrefrontalError",
+    "Reply",
+    "__version__",
+    "open",
+]
 
 _HOMES = {
     "Ask": "prefrontal.decisions.typed",
     "Decision": "prefrontal.app.decisions",
+    "DecisionContext": "prefrontal.contracts.decision",
+    "DecisionItem": "prefrontal.app.decisions",
     "Piece": "prefrontal.app.reply",
     "Prefrontal": "prefrontal.app.library",
     "PrefrontalError": "prefrontal.errors",

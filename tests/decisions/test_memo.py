@@ -153,7 +153,8 @@ async def test_the_same_question_at_the_same_time_is_asked_once():
     assert cache.join(name) is None
     second = cache.join(name)
     cache.land(name, None)
-    assert second is not None and (await second) is None
+    assert second is not None
+    assert await second is None
 
 
 async def test_entries_outlive_the_process_in_a_file(tmp_path: Path):
@@ -192,7 +193,8 @@ async def test_a_file_that_cannot_be_read_is_said_and_done_without(tmp_path: Pat
     cache.keep(name, "t", answer())
     await cache.flush()
     assert cache.find(name, "t") is not None
-    assert cache.state().failed >= 1 and "cannot be used" in (cache.state().last_error or "")
+    assert cache.state().failed >= 1
+    assert "cannot be used" in (cache.state().last_error or "")
     await cache.aclose()
 
 

@@ -68,7 +68,14 @@ def test_signals_weigh_what_is_configured():
 def test_how_sure_an_answer_must_be_depends_on_its_source(source, confidence, weak):
     """The same confidence is enough for token probabilities and too little for votes."""
     answer = DecisionAnswer(
-        index=0, id="0", kind="yes_no", values=(True, False), probabilities=(0.6, 0.4), chosen=True, confidence=confidence, source=source
+        index=0,
+        id="0",
+        kind="yes_no",
+        values=(True, False),
+        probabilities=(0.6, 0.4),
+        chosen=True,
+        confidence=confidence,
+        source=source,
     )
     assert (weakness(answer, EscalateBelow()) is not None) == weak
 

@@ -166,3 +166,35 @@ async def test_outcomes_are_told_over_http(bench: Bench) -> None:
         kept = await bench.post(path, {"reward": 1, "model": "m"})
         assert (kept.json()["data"][0]["question"], kept.json()["data"][0]["model"]) == (None, "m")
         assert (await bench.post(path, {"label": "billing"})).status_code == 400
+
+
+async def test_tiers_and_runs_are_asked_for_by_hints_and_told_in_the_answer() -> None:
+    """`run`, `tier` and `most_tier` go in; the tier, the way there and what barred a better one come out."""
+    clock = FakeClock(auto=True)
+    engine = ScriptedDecisions(answer, clock=clock)
+    model = {"profile": "llamacpp", "endpoint": SCRIPTED_URL}
+    config = {
+        "models": {"m": model, "n": model},
+        "discovery": {"enabled": False},
+        "decisions": {
+            "types": {"next": {**TYPES["next"], "tier": 1, "cache": {}}},
+            "tiers": {"routine": ["m"], "contextual": ["n"]},
+            "cache": {"persist": False},
+        },
+    }
+    async with prefrontal.open(config, transport=engine, clock=clock, ledger=MemoryLedger()) as pf:
+        site = Site(pf, Metrics(pf), instance="test")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(site), base_url="http://127.0.0.1") as http:
+            body = {"model": "auto", "input": "s", "questions": [{"type": "choice", "x_type": "next"}]}
+            first = (await http.post(B, json=body)).json()["answers"][0]
+            assert (first["x_tier"], first["x_tier_reason"], first["x_model"]) == (1, "type", "m")
+            asked = (await http.post(B, json={**body, "x_prefrontal": {"tier": 2, "run": "r"}})).json()["answers"][0]
+            assert (asked["x_tier"], asked["x_tier_reason"], asked["x_model"]) == (2, "asked", "n")
+            assert (await http.post(B, json={**body, "x_prefrontal": {"tier": 4}})).status_code == 400
+            assert (await http.post(B, json=body)).json()["answers"][0]["x_cached"] is True
+            state = (await http.get("/v1/admin/decisions/cache")).json()
+            assert (state["object"], state["hit"], state["stored"], state["entries"]) == ("decisions.cache", 1, 2, 2)
+            assert (await http.request("DELETE", "/v1/admin/decisions/cache?nope=1")).status_code == 400
+            assert (await http.request("DELETE", "/v1/admin/decisions/cache?model=n")).json()["deleted"] == 1
+            assert (await http.request("DELETE", "/v1/admin/decisions/cache")).json()["deleted"] == 1
+            assert "x_cached" not in (await http.post(B, json=body)).json()["answers"][0]

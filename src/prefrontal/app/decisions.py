@@ -60,7 +60,7 @@ class Decision(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         return self.answer.source
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionItem(msgspec.Struct, frozen=True, kw_only=True):
     """One of many decisions: see `Prefrontal.decide_many`. tier: where to begin, whatever the policy says."""
 
     question: Any
@@ -85,7 +85,7 @@ class PreparedItem(msgspec.Struct, frozen=True, kw_only=True):
         return answers if isinstance(answers, PrefrontalError) else decision_of(answers[0], self.form, record)
 
 
-def grouped(items: Iterable[Item], size: int = GROUP) -> Iterator[list[Item]]:
+def grouped(items: Iterable[DecisionItem], size: int = GROUP) -> Iterator[list[DecisionItem]]:
     """Yield the items in groups that share a record."""
     waiting = iter(items)
     while group := list(islice(waiting, size)):
@@ -181,7 +181,7 @@ class DecisionDesk:
             found = self._forms[question] = form_of(question)
         return found
 
-    def prepared(self, item: Item, settings: Settings, **options: Any) -> PreparedItem | PrefrontalError:
+    def prepared(self, item: DecisionItem, settings: Settings, **options: Any) -> PreparedItem | PrefrontalError:
         """Return one of many as it is asked, or why it cannot be."""
         try:
             request, form, types = self.request(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import msgspec
 
 from prefrontal.app.compose import Prompt, compose
-from prefrontal.app.decisions import DecidedItem, Decision, DecisionDesk, Item, PreparedItem, decision_of, grouped
+from prefrontal.app.decisions import DecidedItem, Decision, DecisionDesk, DecisionItem, PreparedItem, decision_of, grouped
 from prefrontal.app.engine_memory import EngineMemory
 from prefrontal.app.knowledge import Knowledge
 from prefrontal.app.money import Money
@@ -223,7 +223,7 @@ class Prefrontal:
         done = await self.decide_all(request, LIBRARY, types)
         return decision_of(done.response.answers[0], form, done.record)
 
-    async def decide_many(self, items: Iterable[Item], *, concurrency: int = 64, **options: Any) -> list[DecidedItem]:
+    async def decide_many(self, items: Iterable[DecisionItem], *, concurrency: int = 64, **options: Any) -> list[DecidedItem]:
         """Return many decisions in the items' order; an error stands in the place of its decision.
 
         Made for simulations and pipelines: a group of items shares one record and one trace, what the cache holds is answered at

@@ -38,6 +38,30 @@ async def show_cache(place: Place, screen: Screen, clock: Clock, *, url: str | N
     )
 
 
+async def show_decisions(place: Place, screen: Screen, clock: Clock, *, url: str | None, as_json: bool) -> None:
+    """Show how the cache of decisions stands. Raises PrefrontalError."""
+    async with gateway(url, place, clock) as remote:
+        found: dict[str, Any] = await remote.get("/v1/admin/decisions/cache")
+    if as_json:
+        screen.json(found)
+        return
+    reused = found["hit"] + found["similar"] + found["shared"]
+    looked = reused + found["miss"]
+    ways = f"{found['hit']:,} of equal states, {found['similar']:,} of similar ones, {found['shared']:,} from one in progress"
+    used_by = {"off": "nothing", "declared": "types that declare it", "all": "all questions"}
+    screen.pairs(
+        [
+            ("used by", used_by[found["mode"]]),
+            ("lies in", found["store"]),
+            ("kept", f"{found['entries']:,} answers of {found['max_entries']:,}; {found['ttl_s']:g} s each"),
+            ("reused", f"{reused:,} of {looked:,} questions{f' ({reused / looked:.0%})' if looked else ''}"),
+            ("of which", ways),
+            ("saved", money(found["saved_usd"])),
+            *([("trouble", f"{found['failed']:,} times; last: {found['last_error']}")] if found["failed"] else []),
+        ]
+    )
+
+
 async def clear_cache(
     entry: str | None,
     filters: dict[str, str | None],
@@ -47,12 +71,13 @@ async def clear_cache(
     *,
     url: str | None,
     as_json: bool,
+    of: str = "cache",
 ) -> None:
     """Delete one answer, those of a key, team or model, or with no filter all. Raises NotFound, PrefrontalError."""
     given = {name: value for name, value in filters.items() if value is not None}
     if entry is not None and given:
         raise InvalidRequest("Name an answer, or what answers to delete, not both.", param="ID")
-    path = f"/v1/admin/cache/{quote(entry, safe='')}" if entry is not None else f"/v1/admin/cache?{urlencode(given)}"
+    path = f"/v1/admin/{of}/{quote(entry, safe='')}" if entry is not None else f"/v1/admin/{of}?{urlencode(given)}"
     async with gateway(url, place, clock) as remote:
         gone = await remote.delete(path.rstrip("?"))
     if as_json:

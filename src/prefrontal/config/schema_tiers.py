@@ -24,8 +24,9 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class EscalateBelow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Confidence below which a higher tier is asked, by where the distribution comes from. All assumed: the less a source is to be
-    trusted, the surer it has to be.
+    """Confidence below which a higher tier is asked, by where the distribution comes from.
+
+    All assumed: the less a source is to be trusted, the surer it has to be.
     """
 
     native: Annotated[Share, Meta(description="The engine's own decision route.")] = 0.1
@@ -68,14 +69,18 @@ class Tiers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class TypeCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of a state does not matter to a type of decision, and how long its answers hold."""
 
-    ttl_s: Annotated[Positive | None, Meta(description="How long an answer holds, s; left out: `decisions.cache.ttl_s`.")] = None
+    ttl_s: Annotated[
+        Positive | None, Meta(description="How long an answer holds, s; left out: `decisions.cache.ttl_s`.")
+    ] = None
     ignore: Annotated[
         tuple[str, ...], Meta(description="Fields of the state that do not matter, as `task.id`; `*` stands for any one name.")
     ] = ()
     mask: Annotated[
         tuple[MaskName, ...], Meta(description="What in texts does not matter: dates, times, ids, all numbers.")
     ] = ()
-    steps: Annotated[dict[str, Positive], Meta(description="Field of the state → how wide the steps are in which it matters.")] = {}
+    steps: Annotated[
+        dict[str, Positive], Meta(description="Field of the state → how wide the steps are in which it matters.")
+    ] = {}
     buckets: Annotated[
         dict[str, tuple[float, ...]], Meta(description="Field of the state → the rising values where a new bucket begins.")
     ] = {}
@@ -83,8 +88,8 @@ class TypeCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     similar: Annotated[
         Share | None,
         Meta(
-            description="How alike two states must be, 0 to 1, for one answer to serve both (needs the extra `knowledge`); numbers, "
-            "negations, names, tenses and roles must agree in any case. Left out: only equal states."
+            description="How alike two states must be, 0 to 1, for one answer to serve both (needs the extra `knowledge`); "
+            "numbers, negations, names, tenses and roles must agree in any case. Left out: only equal states."
         ),
     ] = None
 

@@ -14,23 +14,22 @@ from typing import Any
 import msgspec
 
 LONG = 3
-"""Words of a text from which on it is a sentence; shorter ones are taken for one of a set of values, and must be equal (assumed)."""
+"""Texts of no more words than this are taken for one of a set of values, and must be equal (assumed)."""
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,:]\d+)*")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _MIXED = re.compile(r"\b(?=\w*\d)(?=\w*[^\W\d_])\w+\b|\S+@\S+|https?://\S+")
 _SENTENCE = re.compile(r"(?:^|[.!?:;]\s+)\W*$")
-_NUMERALS = {
-    word: str(number)
-    for number, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
-    )
-    if word != "one"
-}
+_COUNTED = """
+zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
+nineteen twenty
+"""
+_NUMERALS = {word: str(number) for number, word in enumerate(_COUNTED.split()) if word != "one"}
 _TIMES = {"once": "1", "twice": "2", "thrice": "3", "double": "2", "half": "0.5", "hundred": "100", "thousand": "1000"}
-_DENIES = frozenset(
-    ["not", "no", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without", "unable", "hardly", "barely", "scarcely", "refuse", "refuses", "refused", "lacks"]
-)
+_DENYING = """
+not no never none nobody nothing neither nor cannot without unable hardly barely scarcely refuse refuses refused lacks
+"""
+_DENIES = frozenset(_DENYING.split())
 _AMOUNTS = {
     **dict.fromkeys(("all", "every", "each", "everybody", "everyone", "entire", "whole"), "all"),
     **dict.fromkeys(("some", "several", "few", "part", "partly"), "some"),
@@ -41,17 +40,26 @@ _AMOUNTS = {
     **dict.fromkeys(("always", "constantly"), "always"),
     **dict.fromkeys(("more", "less", "fewer"), "compared"),
 }
-_WILL = frozenset(["will", "shall'll", "won't", "tomorrow"])
+_WILL = frozenset(["will", "shall", "won't", "tomorrow"])
 _WAS = frozenset(["was", "were", "had", "did", "yesterday", "ago", "could"])
-_IRREGULAR = frozenset(
-    ["broke", "sent", "went", "came", "took", "made", "said", "paid", "lost", "left", "found", "began", "wrote", "ran", "fell", "bought", "sold", "kept", "held", "told", "felt", "met", "stood", "gave", "became", "chose", "drew", "drove", "ate", "flew", "forgot", "froze", "hid", "knew", "led", "lent", "rose", "shook", "spoke", "stole", "swam", "threw", "wore", "won", "thought", "brought", "caught", "taught", "built", "spent", "got", "has", "have", "wanted", "asked"]
-)
+_IRREGULAR_PAST = """
+broke sent went came took made said paid lost left found began wrote ran fell bought sold kept held told felt met stood gave
+became chose drew drove ate flew forgot froze hid knew led lent rose shook spoke stole swam threw wore won thought brought
+caught taught built spent got has have wanted asked
+"""
+_IRREGULAR = frozenset(_IRREGULAR_PAST.split())
 _IS = frozenset(["is", "are", "am", "be", "been", "being", "isn't", "aren't"])
-_NOT_PAST = frozenset(["need", "feed", "speed", "seed", "exceed", "proceed", "succeed", "indeed", "hundred", "red", "bed", "shed", "united", "related", "based"])
+_NO_PAST = """
+need feed speed seed exceed proceed succeed indeed hundred red bed shed united related based
+"""
+_NOT_PAST = frozenset(_NO_PAST.split())
 _STATE = _IS | frozenset(["was", "were", "wasn't", "weren't"])
-_COMMON = frozenset(
-    ["i", "we", "you", "he", "she", "it", "they", "the", "a", "an", "this", "that", "these", "those", "there", "here", "my", "our", "your", "his", "her", "its", "their", "please", "could", "can", "would", "may", "if", "when", "while", "as", "for", "in", "on", "at", "by", "with", "without", "from", "to", "and", "or", "but", "because", "since", "after", "before", "due", "according", "all", "some", "every", "each", "no", "any", "what", "which", "who", "how", "why", "hello", "hi", "dear", "thanks", "yes", "ok", "customer", "client", "task", "ticket", "user"]
-)
+_ORDINARY = """
+i we you he she it they the a an this that these those there here my our your his her its their please could can would may if
+when while as for in on at by with without from to and or but because since after before due according all some every each no
+any what which who how why hello hi dear thanks yes ok customer client task ticket user
+"""
+_COMMON = frozenset(_ORDINARY.split())
 
 
 class Features(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,8 +128,10 @@ def features_of(state: Any, lexicon: Lexicon) -> Features:
 
 
 def agree(one: Features, other: Features, lexicon: Lexicon) -> bool:
-    """Return whether no guard objects: values, numbers, negations, tenses and amounts are equal, the same is named in the same
-    order, and no word of one is the opposite of a word of the other.
+    """Return whether no guard objects.
+
+    Values, numbers, negations, tenses and amounts are equal, the same is named in the same order, and no word of one is the
+    opposite of a word of the other.
     """
     if one.fixed != other.fixed or not _same_names(one, other):
         return False
@@ -189,7 +199,8 @@ def _by(words: list[str], place: int) -> bool:
 
 
 def _is_past(following: list[str]) -> bool:
-    return any(_looks_past(word) or word in _IRREGULAR or word in ("been", "taken", "done", "gone", "given") for word in following)
+    perfect = ("been", "taken", "done", "gone", "given")
+    return any(_looks_past(word) or word in _IRREGULAR or word in perfect for word in following)
 
 
 def _looks_past(word: str) -> bool:

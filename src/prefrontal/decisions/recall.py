@@ -101,8 +101,8 @@ class Recall:
         rules = place.one.type.cache
         if self.likeness is None or rules is None or rules.similar is None:
             return None
-        name = self.likeness.find(place.room, work.request.state, rules.similar)
-        found = None if name is None else self.memo.find(name, work.tenant)
+        like = self.likeness.find(place.room, work.request.state, rules.similar)
+        found = None if like is None else self.memo.find(like, work.tenant)
         if found is None:
             return None
         self.memo.hit -= 1

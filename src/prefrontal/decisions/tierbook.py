@@ -50,7 +50,8 @@ def _ways(registry: Registry, rules: Tiers, most: int, within: Within | None) ->
     cards = {tier: tuple(_enabled(registry, names, within)) for tier, names in named.items() if tier <= most}
     barred = {tier: NO_TIER_MODEL for tier in named if not cards.get(tier)}
     told = (rules.escalate_below, most, [(tier, [identity_of(card) for card in cards[tier]]) for tier in sorted(cards)])
-    return Ways(rules=rules, cards=cards, barred=barred, most=most, digest=msgspec.json.encode(told))
+    every = tuple({card.id: card for listed in cards.values() for card in listed}.values())
+    return Ways(rules=rules, cards=cards, barred=barred, most=most, digest=msgspec.json.encode(told), every=every)
 
 
 def _enabled(registry: Registry, names: Iterable[str], within: Within | None) -> Iterable[ModelCard]:

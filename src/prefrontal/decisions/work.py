@@ -54,11 +54,7 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     barred: Mapping[int, str]
     most: int = 3
     digest: bytes = b""
-
-    @property
-    def every(self) -> tuple[ModelCard, ...]:
-        """The models of all tiers, each once."""
-        return tuple({card.id: card for cards in self.cards.values() for card in cards}.values())
+    every: tuple[ModelCard, ...] = ()
 
 
 class Progress(msgspec.Struct, kw_only=True):

@@ -1,4 +1,4 @@
-"""The admin routes of the response cache: how it stands, one entry, and deleting."""
+"""The admin routes of the response cache and of the cache of decisions: how they stand, one entry, and deleting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from prefrontal.app.caching import delete_entry, describe_entry, tenant_named
+from prefrontal.decisions.memo import Memo
 from prefrontal.errors import InvalidRequest, InvariantBroken, NotFound
 from prefrontal.execute.cache.answers import ResponseCache
 from prefrontal.serve.described import described
@@ -37,6 +38,8 @@ def cache_routes(site: Site) -> list[Route]:
         Route("/v1/admin/cache", pages.clear, methods=["DELETE"]),
         Route("/v1/admin/cache/{entry_id}", pages.entry, methods=["GET"]),
         Route("/v1/admin/cache/{entry_id}", pages.delete, methods=["DELETE"]),
+        Route("/v1/admin/decisions/cache", pages.decisions, methods=["GET"]),
+        Route("/v1/admin/decisions/cache", pages.clear_decisions, methods=["DELETE"]),
     ]
 
 
@@ -56,13 +59,27 @@ class CachePages:
     @described("cache", query=ClearParams, fails=(400, 503))
     async def clear(self, request: Request) -> Response:
         """Delete answers: those of a key, a team or a model, or all."""
+        tenant, model = await self._filters(request)
+        return _answer({"object": "cache", "deleted": await self._cache().clear(tenant=tenant, model=model)})
+
+    @described("cache", fails=(503,))
+    async def decisions(self, _request: Request) -> Response:
+        """How the cache of decisions of this process stands."""
+        return _answer({"object": "decisions.cache", **msgspec.structs.asdict(self._memo().state())})
+
+    @described("cache", query=ClearParams, fails=(400, 503))
+    async def clear_decisions(self, request: Request) -> Response:
+        """Delete cached decisions: those of a key, a team or a model, or all."""
+        tenant, model = await self._filters(request)
+        return _answer({"object": "decisions.cache", "deleted": await self._memo().clear(tenant=tenant, model=model)})
+
+    async def _filters(self, request: Request) -> tuple[str | None, str | None]:
+        """Return the tenant and the model that a query names. Raises InvalidRequest."""
         query = dict(request.query_params)
         unknown = next((name for name in query if name not in FILTERS), None)
         if unknown is not None:  # a filter that is not understood must not delete everything
             raise InvalidRequest(f"There is no filter '{unknown}'.", param=unknown, hint=f"Known: {', '.join(FILTERS)}.")
-        tenant = tenant_named(key=await self._key_id(query.get("key")), team=query.get("team"))
-        deleted = await self._cache().clear(tenant=tenant, model=query.get("model"))
-        return _answer({"object": "cache", "deleted": deleted})
+        return tenant_named(key=await self._key_id(query.get("key")), team=query.get("team")), query.get("model")
 
     @described("cache", fails=(404, 503))
     async def entry(self, request: Request) -> Response:
@@ -82,6 +99,12 @@ class CachePages:
             return (await self._pf.money.key(named)).id
         except NotFound:
             return named
+
+    def _memo(self) -> Memo:
+        recall = self._pf.decider.recall
+        if recall is None:
+            raise InvariantBroken("The gateway was built without a cache of decisions.")
+        return recall.memo
 
     def _cache(self) -> ResponseCache:
         cache = self._pf.machine.parts.cache

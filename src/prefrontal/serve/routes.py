@@ -63,6 +63,7 @@ KNOWN = (
     "/v1/admin/erase",
     "/v1/admin/export",
     "/v1/admin/cache",
+    "/v1/admin/decisions/cache",
 )
 
 
