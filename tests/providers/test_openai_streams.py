@@ -26,6 +26,7 @@ from prefrontal.errors import (
     ProviderRateLimited,
     ProviderRejected,
 )
+from prefrontal.providers.catalogue import load_profiles
 from prefrontal.providers.openai.client_stream import ChatStreamRenderer, CompletionStreamRenderer
 from prefrontal.providers.openai.completions import render_completion_response
 from prefrontal.providers.openai.response import parse_chat_response
@@ -286,3 +287,23 @@ def test_the_sdk_takes_our_text_completions() -> None:
             choice["finish_reason"] = choice["finish_reason"] or "stop"  # null until the end, which the SDK's type does not know
     chunks = [Completion.model_validate(event, strict=True) for event in events]
     assert "".join([chunk.choices[0].text for chunk in chunks if chunk.choices]) == "hi"
+
+
+def test_a_freeform_call_stays_one_on_its_way_to_a_client() -> None:
+    """A streamed call of a custom tool is a custom call in the chunks, in their sum and in what the client gets."""
+    call = {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    more = {"index": 0, "custom": {"input": " -l"}}
+    deltas = [{"role": "assistant", "tool_calls": [call]}, {"tool_calls": [more]}]
+    events = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    data = b"".join([b"data: " + json.dumps(event).encode() + b"\n\n" for event in events]) + b"data: [DONE]\n\n"
+    parser, collector = OpenAIStreamParser(load_profiles()["openai"]), Collector()
+    renderer = ChatStreamRenderer(id="chatcmpl-1", model="m", created_s=1, include_usage=False)
+    chunks = [*parser.feed(data), *parser.finish()]
+    for chunk in chunks:
+        collector.add(chunk)
+    block = collector.response().choices[0].blocks[0]
+    assert (block.kind, block.name, block.arguments) == ("custom", "shell", "ls -l")  # type: ignore[union-attr]  # a call
+    shown = b"".join([renderer.render(chunk) for chunk in chunks])
+    assert b'"type":"custom","custom":{"name":"shell","input":"ls"}' in shown
+    assert b'"custom":{"input":" -l"}' in shown

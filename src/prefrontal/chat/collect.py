@@ -12,22 +12,24 @@ from prefrontal.chat.usage import UNKNOWN_USAGE, Usage
 class _Call:
     """One tool call being put together."""
 
-    __slots__ = ("arguments", "id", "name", "signature")
+    __slots__ = ("arguments", "id", "kind", "name", "signature")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
+        self.kind = "function"
         self.arguments: list[str] = []
         self.signature: str | None = None
 
     def add(self, delta: ToolCallDelta) -> None:
         self.id = delta.id or self.id
         self.name = delta.name or self.name
+        self.kind = delta.kind
         self.arguments.append(delta.arguments)
         self.signature = delta.signature or self.signature
 
     def block(self) -> ToolCall:
-        return ToolCall(id=self.id, name=self.name, arguments="".join(self.arguments), signature=self.signature)
+        return ToolCall(id=self.id, name=self.name, arguments="".join(self.arguments), kind=self.kind, signature=self.signature)
 
 
 class _Pieces:

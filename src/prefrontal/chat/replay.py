@@ -33,7 +33,14 @@ def _choice(choice: Choice) -> list[Chunk]:
         elif isinstance(block, Refusal):
             found.append(Chunk(choice=index, role=role, refusal=block.text))
         elif isinstance(block, ToolCall):
-            call = ToolCallDelta(index=calls, id=block.id, name=block.name, arguments=block.arguments, signature=block.signature)
+            call = ToolCallDelta(
+                index=calls,
+                id=block.id,
+                name=block.name,
+                arguments=block.arguments,
+                kind=block.kind,
+                signature=block.signature,
+            )
             found.append(Chunk(choice=index, role=role, tool_calls=(call,)))
             calls += 1
     if not found:

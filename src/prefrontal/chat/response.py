@@ -57,13 +57,14 @@ class ChatResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of a tool call: the first carries `id` and `name`, later ones only more `arguments`."""
+    """A piece of a tool call: the first carries `id` and `name`, later ones only more `arguments`. `kind`: as of a `ToolCall`."""
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
     signature: str | None = None
+    kind: str = "function"
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):

@@ -297,6 +297,8 @@ def script(request: Recorded) -> Answer:
     if "RAIN-RESULT" in body:
         return Answer(text=ANSWER, input_tokens=30, output_tokens=6)
     call = (ScriptedCall(name="weather", arguments={"city": "Oslo"}, id="call_1"),) if '"weather"' in body else ()
+    if '"shell"' in body:
+        call = (ScriptedCall(name="shell", arguments={"input": "ls -l"}, id="call_1"),)
     text = '{"rains":true}' if "STRUCTURED" in body else ASIDE if call else ANSWER
     thought = THOUGHT if "THINK" in body else ""
     pace_s = 0.03 if "SLOWLY" in body else 0.0

@@ -207,6 +207,35 @@ async def test_a_conversation_goes_on_by_the_id_of_its_last_response(house: Any,
         assert turns[1]["content"][0] == {"type": "thinking", "thinking": "A tool knows.", "signature": "mock-signature"}
 
 
+@pytest.mark.parametrize("model", ["openai-compatible", "anthropic", "gemini", "ollama"])
+async def test_freeform_tools_work_with_every_upstream(house: Any, model: str) -> None:
+    """A tool whose input is text: the client sees its own kind of call, whole and streamed, and its output reaches the model."""
+    grammar = {"type": "grammar", "syntax": "regex", "definition": "ls.*"}
+    tool: Any = {"type": "custom", "name": "shell", "description": "Runs a command.", "format": grammar}
+    raw = await house.gpt.responses.with_raw_response.create(model=model, input="List.", tools=[tool])
+    assert "tools[].format=dropped" in raw.headers["x-prefrontal-dropped"]
+    assert "ls.*" in json.dumps(house.sent[-1].json)
+    whole = raw.parse()
+    call = next(item for item in whole.output if item.type == "custom_tool_call")
+    assert (call.name, call.input, whole.tools[0].type) == ("shell", "ls -l", "custom")
+    kinds = []
+    async with house.gpt.responses.stream(model=model, input="List.", tools=[tool]) as stream:
+        kinds = [event.type async for event in stream]
+        streamed = await stream.get_final_response()
+    assert [item.input for item in streamed.output if item.type == "custom_tool_call"] == ["ls -l"]
+    assert "response.custom_tool_call_input.done" in kinds
+    assert "response.function_call_arguments.delta" not in kinds
+    result: Any = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "RAIN-RESULT"}
+    by_state: Any = {"input": [result], "previous_response_id": whole.id}
+    by_hand: Any = {"input": [{"role": "user", "content": "List."}, *whole.to_dict()["output"], result], "store": False}
+    for ask in (by_state, by_hand):
+        again = await house.gpt.responses.create(model=model, tools=[tool], **ask)
+        said = json.dumps(house.sent[-1].json)
+        assert "ls -l" in said
+        assert "RAIN-RESULT" in said
+        assert again.status == "completed"
+
+
 async def test_stored_responses_are_read_and_deleted_by_their_own_key_alone(house: Any) -> None:
     """A response is there for the key it was made with, until it is deleted; then nothing goes on from it."""
     made = await house.gpt.responses.create(model="ollama", input="Weather?", metadata={"project": "tea"})

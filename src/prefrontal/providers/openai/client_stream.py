@@ -134,14 +134,14 @@ _EMPTY: dict[str, Any] = {}
 
 def _call(call: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"index": call.index}
-    function: dict[str, Any] = {}
+    inner: dict[str, Any] = {}
     if call.id is not None:
         out["id"] = call.id
-        out["type"] = "function"
+        out["type"] = call.kind
     if call.name is not None:
-        function["name"] = call.name
-    function["arguments"] = call.arguments
-    out["function"] = function
+        inner["name"] = call.name
+    inner["input" if call.kind == "custom" else "arguments"] = call.arguments
+    out[call.kind] = inner
     if call.signature is not None:
         out["extra_content"] = {"google": {"thought_signature": call.signature}}
     return out

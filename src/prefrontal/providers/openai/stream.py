@@ -273,6 +273,7 @@ def _read_calls(raw: object, state: _Choice) -> tuple[ToolCallDelta, ...]:
                 id=call_id,
                 name=name,
                 arguments=arguments if isinstance(arguments, str) else "" if arguments is None else _json(arguments),
+                kind="custom" if "custom" in call else "function",
                 signature=_word(google.get("thought_signature")) if isinstance(google, dict) else None,
             )
         )

@@ -9,6 +9,7 @@ import msgspec
 from prefrontal.chat.blocks import Block, File, Image, Opaque, Reasoning, Text, ToolCall, ToolResult
 from prefrontal.chat.request import ContentForm, Message
 from prefrontal.providers.openai.check import bad_value, need_object, need_string, wrong_type
+from prefrontal.providers.responses.freeform import as_turn
 from prefrontal.providers.responses.parts import DIALECT, parse_parts, render_part
 from prefrontal.providers.responses.seals import unseal
 
@@ -138,7 +139,7 @@ def join_turns(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Return the turns that items make: neighbouring items of the assistant are one. The API's bookkeeping is left out."""
     out: list[Message] = []
     for message in messages:
-        clean = _clean(message)
+        clean = _clean(as_turn(message))
         if clean.role == "assistant" and out and out[-1].role == "assistant":
             last = out[-1]
             out[-1] = Message(role="assistant", blocks=(*last.blocks, *clean.blocks), extra=_both(last.extra, clean.extra))

@@ -17,6 +17,7 @@ from prefrontal.providers.hints import FIELD as HINTS_FIELD
 from prefrontal.providers.hints import parse_hints
 from prefrontal.providers.openai.check import bad_value, decode_object, missing, need_count, need_object, need_string, wrong_type
 from prefrontal.providers.openai.tools import check_schema
+from prefrontal.providers.responses.freeform import as_function, has_grammar
 from prefrontal.providers.responses.items import join_turns, parse_items, render_items
 from prefrontal.providers.responses.parts import DIALECT
 
@@ -214,9 +215,9 @@ def _tool_choice(own: dict[str, Any]) -> ToolChoice | None:
         return ToolChoice(mode=value)  # type: ignore[arg-type]  # one of the three, checked above
     choice = need_object(value, "tool_choice")
     kind = need_string(choice.get("type"), "tool_choice.type")
-    if kind == "function":
+    if kind in ("function", "custom"):
         name = need_string(choice.get("name"), "tool_choice.name")
-        return ToolChoice(mode="tool", name=name, extra=None if len(choice) == 2 else choice)
+        return ToolChoice(mode="tool", name=name, extra=None if len(choice) == 2 and kind == "function" else choice)
     return ToolChoice(mode="required" if choice.get("mode") == "required" else "auto", extra=choice)
 
 
@@ -336,6 +337,8 @@ def chat_request(request: ResponsesRequest, history: tuple[Message, ...] = ()) -
             extra["tool_choice"] = choice.extra
     if choice is not None:
         choice = msgspec.structs.replace(choice, extra=None)
+    if any(map(has_grammar, tools)):
+        extra["tools[].format"] = True
     hints = chat.hints
     session = request.own.get("prompt_cache_key")
     if hints.session is None and isinstance(session, str):
@@ -343,7 +346,7 @@ def chat_request(request: ResponsesRequest, history: tuple[Message, ...] = ()) -
     return msgspec.structs.replace(
         chat,
         messages=(*system, *join_turns((*history, *chat.messages))),
-        tools=tools,
+        tools=tuple(map(as_function, tools)),
         tool_choice=choice,
         sampling=_sampling(request),
         hints=hints,

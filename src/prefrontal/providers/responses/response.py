@@ -11,6 +11,7 @@ from prefrontal.chat.usage import Usage
 from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import AllAttemptsFailed, PrefrontalError
 from prefrontal.providers.common import Report
+from prefrontal.providers.responses.freeform import freeform_names, unwrapped
 from prefrontal.providers.responses.request import ResponsesRequest, render_format, render_tool_choice, render_tools
 from prefrontal.providers.responses.seals import seal
 
@@ -27,7 +28,7 @@ def place_of(found: str) -> tuple[str, int] | None:
     """Return (response id, output index) of an item's id; None for one that is not ours."""
     kind, _, rest = found.partition("_")
     response, _, number = rest.rpartition("_")
-    return (f"resp_{response}", int(number)) if kind in ("rs", "msg", "fc") and response and number.isdigit() else None
+    return (f"resp_{response}", int(number)) if kind in ("rs", "msg", "fc", "ctc") and response and number.isdigit() else None
 
 
 def groups(blocks: tuple[Block, ...]) -> Iterator[tuple[Block, ...]]:
@@ -64,6 +65,9 @@ def output_item(
     if isinstance(first, Reasoning):
         return _reasoning(first, request, item_id("rs", response_id, number))
     if isinstance(first, ToolCall):
+        if first.name in freeform_names(request.chat.tools):
+            own = {"call_id": first.id, "name": first.name, "input": unwrapped(first.arguments)}
+            return {"type": "custom_tool_call", "id": item_id("ctc", response_id, number), **own, "status": "completed"}
         fields = {"call_id": first.id, "name": first.name, "arguments": first.arguments}
         return {"type": "function_call", "id": item_id("fc", response_id, number), **fields, "status": "completed"}
     parts = [text_part(b.text, logprobs) if isinstance(b, Text) else {"type": "refusal", "refusal": b.text} for b in group]  # type: ignore[union-attr]  # a group without thinking and calls has only texts and refusals

@@ -13,6 +13,7 @@ from prefrontal.contracts.wire import Dropped
 from prefrontal.errors import PrefrontalError, ProviderCut
 from prefrontal.providers.common import Report
 from prefrontal.providers.openai.response import render_error
+from prefrontal.providers.responses.freeform import freeform_names, unwrapped
 from prefrontal.providers.responses.request import ResponsesRequest
 from prefrontal.providers.responses.response import (
     ending,
@@ -58,6 +59,8 @@ class ResponseStreamRenderer:
         self._calls: dict[int, int] = {}
         self._call: ToolCallDelta | None = None
         self._arguments: dict[int, list[str]] = {}
+        self._wrapped: set[int] = set()
+        self._freeform = freeform_names(request.chat.tools)
         self._finish: FinishReason | None = None
         self._report = Report()
         self._passed: dict[str, Any] = {}
@@ -246,22 +249,31 @@ class ResponseStreamRenderer:
             number = len(self._items)
             self._calls[call.index], self._arguments[call.index] = number, []
             self._call = msgspec.structs.replace(call, id=call.id or item_id("call", self._id, number), arguments="")
-            fields = {"call_id": self._call.id, "name": call.name or "", "arguments": ""}
-            out += self._open("call", "fc", {"type": "function_call", **fields})
+            named = {"call_id": self._call.id, "name": call.name or ""}
+            if call.name in self._freeform:
+                self._wrapped.add(call.index)
+                out += self._open("call", "ctc", {"type": "custom_tool_call", **named, "input": ""})
+            else:
+                out += self._open("call", "fc", {"type": "function_call", **named, "arguments": ""})
         if not call.arguments:
             return out
         self._arguments[call.index].append(call.arguments)
         number = self._calls[call.index]
         if number < len(self._items):
             self._late(call, number)
+        if call.index in self._wrapped:
+            return out  # text inside JSON: it is known when it is whole
         where = {"item_id": item_id("fc", self._id, number), "output_index": number}
         return out + self._event("response.function_call_arguments.delta", {**where, "delta": call.arguments})
 
     def _late(self, call: ToolCallDelta, number: int) -> None:
         """Add to a call that is done already."""
-        item = self._items[number] = {**self._items[number], "arguments": "".join(self._arguments[call.index])}
+        arguments = "".join(self._arguments[call.index])
+        freeform = self._items[number]["type"] == "custom_tool_call"
+        more = {"input": unwrapped(arguments)} if freeform else {"arguments": arguments}
+        item = self._items[number] = {**self._items[number], **more}
         place = next(i for i, b in enumerate(self.blocks) if isinstance(b, ToolCall) and b.id == item["call_id"])
-        self.blocks[place] = msgspec.structs.replace(self.blocks[place], arguments=item["arguments"])
+        self.blocks[place] = msgspec.structs.replace(self.blocks[place], arguments=arguments)
 
     def _call_done(self) -> bytes:
         call = self._call
@@ -270,8 +282,12 @@ class ResponseStreamRenderer:
         block = ToolCall(id=call.id or "", name=call.name or "", arguments=arguments, signature=call.signature)
         self.blocks.append(block)
         done = {**self._at, "name": block.name, "arguments": arguments}
-        item = output_item((block,), self._request, self._id, len(self._items))
-        return self._event("response.function_call_arguments.done", done) + self._done(item or {})
+        item = output_item((block,), self._request, self._id, len(self._items)) or {}
+        if item.get("type") == "custom_tool_call":
+            out = self._event("response.custom_tool_call_input.delta", {**self._at, "delta": item["input"]})
+            out += self._event("response.custom_tool_call_input.done", {**self._at, "input": item["input"]})
+            return out + self._done(item)
+        return self._event("response.function_call_arguments.done", done) + self._done(item)
 
     # -- the end of an item --------------------------------------------------------------------------------------------
 
