@@ -134,3 +134,85 @@ def test_other_code_is_cut_at_definitions() -> None:
     chunks = cut(text, file_type("a.go"))
     assert [c.symbol for c in chunks] == ["", "Add", "Tank"]
     assert chunks[1].text.startswith("// Adds.")
+
+
+JAVASCRIPT = """export async function loadAll(a) {
+  if (a) { return 1 }
+}
+const add = (a, b) => {
+  return a + b
+}
+class Stack extends Base {
+  constructor(n) {
+    this.n = n
+  }
+  push(item) {
+    for (const x of item) {
+      go(x)
+    }
+  }
+}
+"""
+TYPESCRIPT = """export interface Shape {
+  area(): number
+}
+export class Circle implements Shape {
+  public area(): number {
+    return this.r
+  }
+}
+export const handler: Handler = async (event: Event): Promise<void> => {
+  await go(event)
+}
+"""
+GO = "type Stack struct {\n\titems []int\n}\n\nfunc (s *Stack) Push(x int) {\n\tgrow(s)\n}\n\nfunc Map[T any](xs []T) []T {\n}\n"
+RUST = """pub struct Stack<T> {
+    items: Vec<T>,
+}
+impl<T: Clone> Iterator for Stack<T> {
+    pub(crate) fn next(&mut self) -> Option<T> {
+        self.items.pop()
+    }
+}
+macro_rules! go { () => {} }
+"""
+C = """struct node {
+    int x;
+};
+static int add(int a, int b)
+{
+    if (a) {
+        return sum(a);
+    }
+    return b;
+}
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+"""
+JAVA = """public class Stack<T> implements Iface {
+    public Stack(int n) {
+        super(n);
+    }
+    @Override
+    public void push(T item) throws IOException {
+        if (item != null) {
+            items.add(item);
+        }
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "symbols"),
+    [
+        ("a.js", JAVASCRIPT, ["loadAll", "add", "Stack", "Stack.constructor", "Stack.push"]),
+        ("a.ts", TYPESCRIPT, ["Shape", "Circle", "Circle.area", "handler"]),
+        ("a.go", GO, ["Stack", "Stack.Push", "Map"]),
+        ("a.rs", RUST, ["Stack", "Stack", "Stack.next", "go"]),
+        ("a.c", C, ["node", "add", "MAX"]),
+        ("A.java", JAVA, ["Stack", "Stack.Stack", "Stack.push"]),
+    ],
+)
+def test_code_of_many_languages_is_named_by_its_structure(name: str, text: str, symbols: list[str]) -> None:
+    """Functions, methods with their class, and macros are passages; what is called or declared in a body is none."""
+    assert [chunk.symbol for chunk in cut(text, file_type(name))] == symbols

@@ -10,25 +10,86 @@ from prefrontal.knowledge.chunk.pieces import Cut, Piece
 TARGET_WORDS = 120
 """Words at which the next outer line starts a new passage (specified: about 120 to 200)."""
 
-DEFINITION = re.compile(
-    r"^\s{0,4}(?:export\s+|default\s+|pub(?:\([^)]*\))?\s+|public\s+|private\s+|protected\s+|internal\s+|static\s+|final\s+|abstract\s+"
-    r"|async\s+|unsafe\s+|virtual\s+|inline\s+|override\s+|const\s+|extern\s+)*"
-    r"(?:(?:def|fn|func|function|class|struct|enum|trait|interface|impl|module|namespace|object|record|type|sub|message|service)"
-    r"\s+(?:\([^)]*\)\s*)?(?:<[^>]*>\s*)?([A-Za-z_$][\w$:.]*)"
-    r"|(?:[A-Za-z_][\w:<>,*&\[\]]*\s+[*&]*)+([A-Za-z_~][\w:~]*)\s*\([^;{}]*\)?[^;={}]*\{?\s*$)"
+_MODIFIERS = (
+    r"^\s*(?:export\s+|default\s+|pub(?:\([^)]*\))?\s+|public\s+|private\s+|protected\s+|internal\s+|static\s+|final\s+|abstract\s+"
+    r"|async\s+|unsafe\s+|virtual\s+|inline\s+|override\s+|const\s+|extern\s+|declare\s+|readonly\s+|get\s+|set\s+|@\w+\s+)*"
 )
-_NOT = "if else for while switch return catch do try new throw with elif except case in is not and or"
+DEFINITION = re.compile(
+    _MODIFIERS
+    + r"(?:(?P<word>def|fn|func|function|class|struct|enum|trait|interface|impl|mod|module|namespace|object|record"
+    r"|type|sub|message|service)\*?(?:\s+|(?=<))(?:\([^)]*\)\s*)?(?:<[^>]*>\s*)?(?P<name>[A-Za-z_$][\w$:.]*)"
+    r"|(?:<[^>]*>\s+)?(?:[A-Za-z_][\w:<>,*&\[\]]*\s+[*&]*)+(?P<typed>[A-Za-z_~][\w:~]*)\s*\([^;{}]*\)?[^;={}]*\{?\s*$)"
+)
+BOUND = re.compile(
+    r"^\s*(?:export\s+|default\s+)*(?:const|let|var)\s+([\w$]+)\s*(?::[^=]+)?=\s*(?:async\s*)?(?:function\b|\([^)]*\)[^=]*=>|[\w$]+\s*=>)"
+    r"|^\s*#\s*define\s+(\w+)\(|^\s*macro_rules!\s*(\w+)"
+)
+"""Functions bound to a name, and macros."""
+
+METHOD = re.compile(_MODIFIERS + r"\*?([#A-Za-z_$][\w$]*)\s*(?:<[^>]*>)?\([^;{}]*\)\s*(?:[:\w][^;={}]*)?\{")
+"""A definition that has no word of its own; only what is directly inside a class is one."""
+
+RECEIVER = re.compile(r"^func\s+\(\s*\w*\s*\*?\s*(\w+)")
+IMPLEMENTED = re.compile(r"^\s*impl\b.*\sfor\s+([A-Za-z_][\w:]*)")
+_AROUND = "class struct enum trait interface impl mod module namespace object record service message"
+AROUND = frozenset(_AROUND.split())
+"""Definitions in which others are named; inside any other one there are only its own variables."""
+
+DEEPEST = 3
+_NOT = "pub fn func function if else for while switch return catch do try new throw with elif except case in is not and or"
 NOT_NAMES = frozenset(_NOT.split())
 COMMENT = re.compile(r"^\s*(//|/\*|\*|#|--|@|\[\[|;)")
 KEY = re.compile(r"^[\"']?([\w.$@/-]+)[\"']?\s*[:=]|^\[+([\w.\" -]+)\]+")
 
 
+class _Outline:
+    """Which definitions a line lies in, by brackets and indentation."""
+
+    def __init__(self) -> None:
+        self._around: list[tuple[tuple[int, int], str, bool]] = []
+
+    def name(self, piece: Piece, depth: int) -> str:
+        """Return the dotted name of what the piece defines, or nothing."""
+        text = piece.text
+        if not piece.starts_line or depth > DEEPEST or len(text) > 400 or not text.strip():
+            return ""
+        level = (depth, len(text) - len(text.lstrip()))
+        around = [one for one in self._around if one[0] < level]
+        inside = bool(around) and around[-1][2]
+        if (around and not inside) or (not around and depth > 1):
+            return ""
+        name, holds = _defined(text, inside=inside)
+        if not name:
+            return ""
+        self._around = [*around, (level, name, holds)]
+        return ".".join(one[1] for one in self._around)
+
+
+def _defined(text: str, *, inside: bool) -> tuple[str, bool]:
+    """Return the name of a definition and whether others are named in it."""
+    if text.split(None, 1)[0] in ("return", "await", "new", "throw", "else", "case"):
+        return "", False
+    bound = BOUND.match(text)
+    if bound:
+        return next(group for group in bound.groups() if group), False
+    method = METHOD.match(text) if inside else None
+    if method and method.group(1) not in NOT_NAMES:
+        return method.group(1), False
+    found = DEFINITION.match(text)
+    name = (found.group("name") or found.group("typed") or "") if found else ""
+    if found is None or name in NOT_NAMES:
+        return "", False
+    receiver, implemented = RECEIVER.match(text), IMPLEMENTED.match(text)
+    name = f"{receiver.group(1)}.{name}" if receiver else implemented.group(1) if implemented else name
+    return name, found.group("word") in AROUND
+
+
 def cut_structure(pieces: Sequence[Piece], *, data: bool = False) -> list[Cut]:
     """Return the starts of passages, the first at 0. `data`: names are keys and sections instead of definitions."""
     cuts = [Cut(start=0)]
-    words, depth = 0, 0
+    words, depth, outline = 0, 0, _Outline()
     for i, piece in enumerate(pieces):
-        name = _name(piece, depth, data=data)
+        name = _key(piece, depth) if data else outline.name(piece, depth)
         lead = _lead(pieces, i, cuts[-1].start) if name else i
         enough = words >= TARGET_WORDS
         if (name and (not data or enough) and lead > cuts[-1].start) or (
@@ -43,15 +104,11 @@ def cut_structure(pieces: Sequence[Piece], *, data: bool = False) -> list[Cut]:
     return cuts
 
 
-def _name(piece: Piece, depth: int, *, data: bool) -> str:
+def _key(piece: Piece, depth: int) -> str:
     if not piece.starts_line or depth > 1 or len(piece.text) > 400:
         return ""
-    if data:
-        found = KEY.match(piece.text.strip() if depth else piece.text)
-        return next((group.strip() for group in found.groups() if group), "") if found else ""
-    found = DEFINITION.match(piece.text)
-    name = next((group for group in found.groups() if group), "") if found else ""
-    return "" if name in NOT_NAMES or piece.text.split(None, 1)[:1] == ["return"] else name
+    found = KEY.match(piece.text.strip() if depth else piece.text)
+    return next((group.strip() for group in found.groups() if group), "") if found else ""
 
 
 def _lead(pieces: Sequence[Piece], i: int, floor: int) -> int:
