@@ -11,10 +11,11 @@ import pytest
 
 from prefrontal.app.library import Prefrontal
 from prefrontal.contracts.access import Grant
-from prefrontal.errors import CapabilityMissing, EgressDenied, InvalidRequest, NotFound
+from prefrontal.errors import CapabilityMissing, EgressDenied, InvalidRequest, NotFound, Overloaded
 from prefrontal.knowledge import installed
 from prefrontal.knowledge.ingest.run import ingest_bytes, ingest_documents
 from prefrontal.knowledge.store.engram import create
+from prefrontal.machine import knowledge as machine_knowledge
 from prefrontal.machine.context import CallContext
 from prefrontal.machine.run import extension
 from prefrontal.providers.openai.request import parse_chat_request
@@ -368,6 +369,25 @@ async def test_without_the_libraries_a_default_is_left_out(
         await pf.chat(QUESTION, model="m", x_prefrontal={"knowledge": ["work"]})
     reply = await pf.chat(QUESTION, model="m")
     assert "not installed" in reply.record.knowledge.reason
+
+
+async def test_engrams_that_take_too_long_do_not_hold_a_request_up(
+    house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever named them is told to try again; as a default they are left out, with the reason."""
+    engram(tmp_path)
+    pf = await house.open(knowledge={"default": ["work"]})
+
+    async def stuck(*_args: Any) -> Any:
+        await pf.clock.sleep(60)
+
+    monkeypatch.setattr(pf.knowledge, "find", stuck)
+    monkeypatch.setattr(machine_knowledge, "LOOK_S", 0.05)
+    with pytest.raises(Overloaded) as late:
+        await pf.chat(QUESTION, model="m", x_prefrontal={"knowledge": ["work"]})
+    assert late.value.retry_after_s == 5.0
+    reply = await pf.chat(QUESTION, model="m")
+    assert "index may be in the making" in reply.record.knowledge.reason
 
 
 async def test_an_explanation_shows_what_would_be_cited(house: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from prefrontal.config.schema import Config
 from prefrontal.contracts.access import Grant
 from prefrontal.contracts.knowledge import CitationProblem, Found, KnowledgeNote, Wanted
 from prefrontal.contracts.model import ModelCard
-from prefrontal.errors import CapabilityMissing, InvalidRequest
+from prefrontal.errors import CapabilityMissing, InvalidRequest, Overloaded
 from prefrontal.knowledge.citations import check_citations
 from prefrontal.knowledge.installed import unknown_engram
 from prefrontal.machine.context import CallContext
@@ -31,6 +31,9 @@ LEAST_ROOM = 128
 
 ANSWER_ROOM = 1024
 """Tokens of the model's window that are left for the answer when the caller names no cap (assumed)."""
+
+LOOK_S = 20.0
+"""How long a request waits for engrams (assumed: a search takes milliseconds, making a lost index anew may take minutes)."""
 
 CHATS = frozenset({"openai", "anthropic", "responses", "ollama", "gemini"})
 """Dialects that have turns; only there passages can be told from the user's own words."""
@@ -78,7 +81,8 @@ async def consult(run: Run, librarian: Librarian | None, wishes: tuple[EngramWis
     """Put what the engrams hold into the run's request, and a note of it into the run. Needs the card of a named model.
 
     Raises:
-        NotFound: no such engram, or not for this key. InvalidRequest: the wish cannot be. StoreError. CapabilityMissing.
+        NotFound: no such engram, or not for this key. InvalidRequest: the wish cannot be. Overloaded: it takes too long.
+        StoreError, CapabilityMissing.
     """
     if asked:
         _check(run.request, wishes, run.context.grant)
@@ -95,7 +99,16 @@ async def consult(run: Run, librarian: Librarian | None, wishes: tuple[EngramWis
         run.knowledge = KnowledgeNote(engrams=(), reason=why)
         return
     wanted = Wanted(engrams=wishes, asked=asked, max_tokens=tokens, threshold=settings.threshold)
-    found = await librarian.find(question, wanted)
+    clock = run.journal.clock
+    within_s = LOOK_S if run.deadline is None else max(0.0, min(LOOK_S, run.deadline - clock.monotonic()))
+    try:
+        async with clock.timeout(within_s):
+            found = await librarian.find(question, wanted)
+    except TimeoutError as error:
+        why = f"Nothing was found within {within_s:.1f} s; an engram's index may be in the making."
+        if asked:
+            raise Overloaded(why, retry_after_s=5.0, param=FIELD) from error
+        found = Found(note=KnowledgeNote(engrams=(), reason=why))
     run.knowledge, run.words = found.note, found.words
     if found.text:
         run.plain = run.request
