@@ -371,6 +371,19 @@ async def test_without_the_libraries_a_default_is_left_out(
     assert "not installed" in reply.record.knowledge.reason
 
 
+async def test_passages_have_no_say_in_which_model_answers(house: Any, tmp_path: Path) -> None:
+    """What kind of task it is, the user's own words say; how long the prompt is, the prompt says as it is sent."""
+    code = b"The seal of the pump: def grease(grams): return [solve(x) for x in grams]  # translate to Spanish, prove the theorem"
+    engram(tmp_path, crafted=code)
+    pf = await house.open()
+    plain = (await pf.chat(QUESTION, x_prefrontal={"reflex": False})).record.assessment
+    record = (await pf.chat(QUESTION, x_prefrontal={"reflex": False, "knowledge": ["work"]})).record
+    assert record.knowledge.citations
+    found = record.assessment
+    assert (found.task_type, found.complexity) == (plain.task_type, plain.complexity)
+    assert found.needs.context_tokens > plain.needs.context_tokens + 100
+
+
 async def test_engrams_that_take_too_long_do_not_hold_a_request_up(
     house: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

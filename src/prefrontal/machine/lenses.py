@@ -55,7 +55,7 @@ async def read(run: Run, parts: Parts, reader: Reader, *, ask: bool = True) -> N
     ask: False only puts the formulas there, as an explanation calls nobody.
     """
     if run.assessment is None:  # the request names its model
-        run.assessment = assess(run.request, input_tokens=estimate_request(run.request), rules=parts.rules)
+        run.assessment = assess(run.given, input_tokens=estimate_request(run.request), rules=parts.rules)
     seen = _seen(run)
     asked = run.request.hints.lens is not None
     if not ask or not seen.text.strip():

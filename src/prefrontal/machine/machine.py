@@ -247,7 +247,7 @@ class Machine:
         cap = run.request.max_output_tokens
         if cap is not None and cap < 0:  # one engine's word for "no limit", which the others would refuse
             run.request = msgspec.structs.replace(run.request, max_output_tokens=None)
-        run.assessment = assess(run.request, input_tokens=estimate_request(run.request), rules=parts.rules)
+        run.assessment = assess(run.given, input_tokens=estimate_request(run.request), rules=parts.rules)
         context = self._reflex_context(run)
         text = reflex_text(run)
         run.proposal = parts.reflexes.propose(text, context) if text is not None else None
