@@ -175,7 +175,7 @@ def test_other_traffic_is_replayed_too(tmp_path: Path) -> None:
     """Lines of JSON with a type and a state, and records with their content, are traffic; a wrong line is named."""
     lines = [
         {"type": "accept_reject", "state": {"priority": "urgent", "waiting": 1}, "at": "2026-03-02T10:00:00Z", "answer": True},
-        {"type": "novel_problem", "state": {"deadline_days": 1}, "at": "2026-03-03T10:00:00Z", "agent": "a", "novel": True},
+        {"type": "novel_problem", "state": '{"deadline_days": 1}', "at": "2026-03-03T10:00:00Z", "agent": "a", "novel": True},
         {
             "started_s": datetime.fromisoformat("2026-03-03T11:00:00+00:00").timestamp(),
             "decisions": [{"type": "accept_reject", "chosen": True}],

@@ -18,7 +18,7 @@ from prefrontal.config.decode import decode
 from prefrontal.config.load import read_text
 from prefrontal.config.problems import ConfigProblems, Problem, dotted
 from prefrontal.config.yaml_source import parse_yaml
-from prefrontal.contracts.decision import DecisionAnswer, DecisionContext, DecisionRequest, Question
+from prefrontal.contracts.decision import DecisionAnswer, DecisionContext, DecisionRequest, Question, StateKind
 from prefrontal.decisions.types import Types
 from prefrontal.errors import ConfigError, InvalidRequest, PrefrontalError
 from prefrontal.ledger.memory import MemoryLedger
@@ -81,7 +81,8 @@ class HouseDesk:
             multi_agent=one.multi_agent,
             novel=one.novel,
         )
-        return DecisionRequest(state=one.state, state_kind="json", questions=(question,), context=context, run=self._run)
+        kind: StateKind = "text" if isinstance(one.state, str) else "json"
+        return DecisionRequest(state=one.state, state_kind=kind, questions=(question,), context=context, run=self._run)
 
     def restore(self, rows: Sequence[Row], agents: Sequence[Agent]) -> None:
         """Let what was decided before the process was killed count for allowances; money is in the books already."""

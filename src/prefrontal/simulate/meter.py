@@ -132,7 +132,7 @@ class Meter:
         role.reviews += len(agent.reviews)
         if agent.blocked_by:
             role.blocked += 1
-        elif one.type == "next_action" and one.state.get("status") == "idle":
+        elif one.type == "next_action" and isinstance(one.state, dict) and one.state.get("status") == "idle":
             role.idle += 1
 
 

@@ -19,6 +19,9 @@ BUSY = 0.85
 LONG_WAIT_H = 2.0
 """From this mean wait on, too (specified: seed projects)."""
 
+SELDOM_DAYS = 5
+"""Waits that come less often than once in so many days do not make one (assumed)."""
+
 NAMES = ("rule", "tier_1", "tier_2", "tier_3")
 SEED_SHARES = {"tier_1": 0.83, "tier_2": 0.15, "tier_3": 0.02}
 """Shares of decisions by tier that the seed expects."""
@@ -173,7 +176,7 @@ def _bottlenecks(meter: Meter) -> dict[str, Any]:
             "waits": one.waits,
             "mean_wait_h": round(wait_h, 3),
             "longest_line": one.longest,
-            "bottleneck": used > BUSY or wait_h > LONG_WAIT_H,
+            "bottleneck": used > BUSY or (wait_h > LONG_WAIT_H and one.waits >= len(meter.days) / SELDOM_DAYS),
         }
     roles = {}
     for name, role in sorted(meter.roles.items()):

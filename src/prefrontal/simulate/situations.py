@@ -19,11 +19,11 @@ ASK_LATER_TICKS = 8
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision to be made. signals: measures of complexity."""
+    """One decision to be made. state: of a simulation a mapping. signals: measures of complexity."""
 
     agent: Agent
     type: str
-    state: dict[str, Any]
+    state: Any
     signals: dict[str, float]
     creativity: bool = False
     multi_agent: bool = False

@@ -20,12 +20,18 @@ MOST_LINES = 5_000_000
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision of other traffic. at: seconds since the epoch, or a date and time; answer: what was decided then."""
+    """One decision of other traffic, as in a file of `prefrontal decisions export --format decision`, whose fields these are.
+
+    at or at_s: when, in seconds since the epoch or as a date and time. group stands for the agent where that is not told.
+    answer: what was decided then.
+    """
 
     type: str
     state: Any
     at: float | datetime | None = None
+    at_s: float | None = None
     agent: str | None = None
+    group: str | None = None
     role: str | None = None
     signals: dict[str, float] = {}
     creativity: bool = False
@@ -80,7 +86,7 @@ def read_traffic(path: Path, scenario: Scenario) -> Traffic:
         one = Situation(
             agent=agent,
             type=line.type,
-            state=line.state if isinstance(line.state, dict) else {"text": line.state},
+            state=_plain(line.state),
             signals=line.signals,
             creativity=line.creativity,
             multi_agent=line.multi_agent,
@@ -111,7 +117,7 @@ def _lines(path: Path) -> Iterator[tuple[float, Line]]:
                 raise InvalidRequest(f"{path.name}, line {number}: {error}.", param="recording") from error
             for line in lines:
                 at = line.at
-                yield (at.timestamp() if isinstance(at, datetime) else at or 0.0), line
+                yield (at.timestamp() if isinstance(at, datetime) else at or line.at_s or 0.0), line
 
 
 def _of_record(record: dict[str, Any]) -> list[Line]:
@@ -120,22 +126,29 @@ def _of_record(record: dict[str, Any]) -> list[Line]:
         text = record["content"]["messages"][-1]["blocks"][0]["text"]
     except (KeyError, IndexError, TypeError):
         return []
-    try:
-        state = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
-        state = text
     answers: Sequence[dict[str, Any]] = [one for one in record["decisions"] if one.get("type")]
     return [
-        Line(type=one["type"], state=state, at=record.get("started_s"), answer=one.get("chosen"), cost_usd=one.get("cost_usd"))
+        Line(type=one["type"], state=text, at=record.get("started_s"), answer=one.get("chosen"), cost_usd=one.get("cost_usd"))
         for one in answers
     ]
 
 
+def _plain(state: Any) -> Any:
+    """Return a state as it was put: JSON that was written down as a text is JSON again."""
+    if not isinstance(state, str):
+        return state
+    try:
+        found = msgspec.json.decode(state)
+    except msgspec.MsgspecError:
+        return state
+    return found if isinstance(found, dict | list) else state
+
+
 def _agent(agents: dict[tuple[str, str], Agent], line: Line) -> Agent:
-    key = (line.role or "caller", line.agent or "")
+    key = (line.role or "caller", line.agent or line.group or "")
     found = agents.get(key)
     if found is None:
-        found = agents[key] = Agent(index=len(agents), id=line.agent or key[0], role=key[0], skill=1.0, patience_h=1.0)
+        found = agents[key] = Agent(index=len(agents), id=key[1] or key[0], role=key[0], skill=1.0, patience_h=1.0)
     return found
 
 
