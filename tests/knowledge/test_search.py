@@ -7,9 +7,11 @@ import gzip
 import json
 import math
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from prefrontal.errors import InvalidRequest
@@ -263,3 +265,27 @@ def test_big_engrams_have_several_segments(make: Make, clock: FakeClock, monkeyp
     with Searcher(path) as searcher:
         assert len(searcher.index.segments) == 5
         assert plain(searcher.search("stone sand", k=20)) == before
+
+
+def test_large_segments_are_joined_in_the_background(make: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks does not wait for it; what is found before and after is the same; a list that moved on is left alone."""
+    monkeypatch.setattr(index, "AT_ONCE", 3)
+    path = make()
+    found = []
+    for n in range(6):
+        ingest_bytes(path, f"{n}.txt", f"alpha beta number{n}".encode(), clock=clock)
+        with Searcher(path) as searcher:
+            found.append([hit.path for hit in searcher.search("alpha")])
+            for thread in threading.enumerate():
+                if thread.name == "prefrontal-index":
+                    thread.join(20)
+            assert [hit.path for hit in searcher.search("alpha")] == found[-1]
+    assert found[-1] == [f"{n}.txt" for n in range(6)]
+    with Searcher(path) as searcher:
+        assert len(searcher.index.segments) <= 2
+        assert [hit.path for hit in searcher.search("alpha")] == found[-1]
+    folder = path.with_suffix(".index")
+    before = (folder / "index.json").read_bytes()
+    old = msgspec.structs.replace(msgspec.json.decode(before, type=index.State), version=1)
+    index._tidy(folder, old)
+    assert (folder / "index.json").read_bytes() == before

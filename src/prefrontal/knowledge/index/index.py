@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,10 @@ piece has all of it mapped (measured on Linux 6.18: 91 MB instead of 214 at the 
 
 GROWTH = 2
 """A segment joins the one before it unless that has this many times its passages; so each passage is copied a few times only."""
+
+
+AT_ONCE = 8_192
+"""Passages up to which segments are joined while the one who asks waits; more are joined in the background (assumed: 0.2 s)."""
 
 
 class Level(NamedTuple):
@@ -139,21 +144,47 @@ def _advance(folder: Path, engram: Engram, level: Level, state: State | None) ->
         segments.append(_write(folder, number, arrays))
         dead.append(set())
         number += 1
-    number = _compact(folder, segments, dead, number)
-    entries = [Entry(name=segment.name, dead=sorted(rows)) for segment, rows in zip(segments, dead, strict=True)]
-    fresh = State(layout=LAYOUT, uid=engram.meta.uid, version=engram.version, last=last, next_name=number, segments=entries)
+    number, later = _compact(folder, segments, dead, number, most=AT_ONCE)
+    fresh = State(
+        layout=LAYOUT, uid=engram.meta.uid, version=engram.version, last=last, next_name=number, segments=_listed(segments, dead)
+    )
+    _publish(folder, fresh)
+    if later:
+        threading.Thread(target=_tidy, args=(folder, fresh), name="prefrontal-index").start()
+
+
+def _tidy(folder: Path, known: State) -> None:
+    """Join and clean the segments of a list, unless it has changed meanwhile. Whoever reads them keeps what is mapped."""
+    with contextlib.suppress(OSError, StoreError, msgspec.MsgspecError), _locked(folder):
+        if msgspec.json.decode((folder / "index.json").read_bytes(), type=State) != known:
+            return
+        segments = [open_segment(folder / entry.name) for entry in known.segments]
+        dead = [set(entry.dead) for entry in known.segments]
+        number, _ = _compact(folder, segments, dead, known.next_name, most=ROWS)
+        _publish(folder, msgspec.structs.replace(known, next_name=number, segments=_listed(segments, dead)))
+
+
+def _listed(segments: list[Segment], dead: list[set[int]]) -> list[Entry]:
+    return [Entry(name=segment.name, dead=sorted(rows)) for segment, rows in zip(segments, dead, strict=True)]
+
+
+def _publish(folder: Path, fresh: State) -> None:
+    """Put a list in place of the old one, and remove the segments it does not name."""
     temporary = folder / "index.json.new"
     temporary.write_bytes(msgspec.json.encode(fresh))
     os.replace(temporary, folder / "index.json")
-    keep = {entry.name for entry in entries}
+    keep = {entry.name for entry in fresh.segments}
     for path in folder.glob("*.seg"):
         if path.name not in keep:
             path.unlink(missing_ok=True)
 
 
-def _compact(folder: Path, segments: list[Segment], dead: list[set[int]], number: int) -> int:
-    """Join and clean segments in place; return the next free number. Order, and with it the order of passages, is kept."""
-    at = len(segments) - 1
+def _compact(folder: Path, segments: list[Segment], dead: list[set[int]], number: int, *, most: int) -> tuple[int, bool]:
+    """Join and clean segments of at most `most` passages together, in place; the order of the passages is kept.
+
+    Returns the next free number, and whether larger ones are due.
+    """
+    at, later = len(segments) - 1, False
     while at >= 0:
         living = [segment.size - len(rows) for segment, rows in zip(segments, dead, strict=True)]
         span = 1
@@ -163,6 +194,9 @@ def _compact(folder: Path, segments: list[Segment], dead: list[set[int]], number
             at -= 1
             continue
         part = slice(at - span + 1, at + 1)
+        if sum(living[part]) > most:
+            at, later = at - 1, True
+            continue
         masks = [_mask(s.size, np.array(sorted(d), np.int64)) for s, d in zip(segments[part], dead[part], strict=True)]
         if any(mask.any() for mask in masks):
             segments[part], dead[part] = [_write(folder, number, merge(segments[part], masks))], [set()]
@@ -170,7 +204,7 @@ def _compact(folder: Path, segments: list[Segment], dead: list[set[int]], number
         else:
             segments[part], dead[part] = [], []
         at = min(at, len(segments)) - 1 if span == 1 else at - 1
-    return number
+    return number, later
 
 
 def _bury(segments: list[Segment], dead: list[set[int]], chunk: int) -> None:
