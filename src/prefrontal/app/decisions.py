@@ -116,7 +116,8 @@ class DecisionDesk:
         """Register a decision type in Python: an `Enum`, a `Literal`, an `Ask` or a `Question`, with its rule.
 
         samples: states the rule is tried on now, twice each. settings: as of `decisions.types.*`: technique, template, votes,
-        min_label_mass, deadline_s, models, examples (`contracts.decision.Example`).
+        min_label_mass, deadline_s, models, tier, cache (`config.schema_tiers.TypeCache`), examples
+        (`contracts.decision.Example`).
 
         Raises:
             Conflict: the name is taken. ConfigError: the rule is wrong. InvalidRequest: it is not a question.

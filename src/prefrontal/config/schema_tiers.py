@@ -29,10 +29,10 @@ class EscalateBelow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     All assumed: the less a source is to be trusted, the surer it has to be.
     """
 
-    native: Annotated[Share, Meta(description="The engine's own decision route.")] = 0.1
-    logprobs: Annotated[Share, Meta(description="Probabilities of tokens.")] = 0.1
-    votes: Annotated[Share, Meta(description="Shares of several answers.")] = 0.3
-    self_report: Annotated[Share, Meta(description="What the model says of itself.")] = 0.5
+    native: Annotated[Share, Meta(description="The engine's own decision route. Assumed.")] = 0.1
+    logprobs: Annotated[Share, Meta(description="Probabilities of tokens. Assumed.")] = 0.1
+    votes: Annotated[Share, Meta(description="Shares of several answers. Assumed.")] = 0.3
+    self_report: Annotated[Share, Meta(description="What the model says of itself. Assumed.")] = 0.5
 
 
 class Tiers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,9 +44,9 @@ class Tiers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     types: Annotated[
         dict[str, Tier], Meta(description="Type of decision → tier, also of types that are registered elsewhere.")
     ] = {}
-    unknown: Annotated[Tier, Meta(description="Tier of a question whose type says none.")] = 2
-    creativity: Annotated[Tier, Meta(description="Lowest tier of what needs creativity.")] = 3
-    novel_multi_agent: Annotated[Tier, Meta(description="Lowest tier of what is new and involves several agents.")] = 3
+    unknown: Annotated[Tier, Meta(description="Tier of a question whose type says none. Specified.")] = 2
+    creativity: Annotated[Tier, Meta(description="Lowest tier of what needs creativity. Specified.")] = 3
+    novel_multi_agent: Annotated[Tier, Meta(description="Lowest tier of what is new and involves several agents. Specified.")] = 3
     signals: Annotated[dict[str, Signal], Meta(description="Measure of complexity, as callers name it → when it counts.")] = {}
     signals_needed: Annotated[
         Positive, Meta(description="Weight of signals that lifts a decision by one tier. Assumed: one is a hint, two are a case.")

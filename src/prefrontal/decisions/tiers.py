@@ -91,7 +91,8 @@ def weakness(answer: DecisionAnswer, below: EscalateBelow) -> str | None:
     """Return why an answer calls for a higher tier; None: it does not."""
     if answer.source == "rule":
         return None
-    return LOW_CONFIDENCE if answer.confidence < getattr(below, answer.source) else None
+    least = {"native": below.native, "logprobs": below.logprobs, "votes": below.votes, "self_report": below.self_report}
+    return LOW_CONFIDENCE if answer.confidence < least[answer.source] else None
 
 
 def following(begun: Route, visits: Sequence[Visit], barred: Mapping[int, str], *, most: int = COMPLEX) -> Step:

@@ -134,10 +134,7 @@ def make_type(
     Raises:
         ConfigError: the rule is wrong, the template unknown, an example's answer is none of the options, or a bucket is wrong.
     """
-    try:
-        normal = Normaliser(cache or PLAIN)
-    except ValueError as error:
-        raise ConfigError(str(error), path="cache.buckets") from None
+    normal = _normaliser(cache)
     for example in examples:
         if example.answer not in question.values:
             raise ConfigError(f"the example's answer {example.answer!r} is none of the options", path="examples")
@@ -148,8 +145,7 @@ def make_type(
     prepared = Prepared(question, load_wording(template or settings.template), shown)
     samples_that_vote = settings.votes if votes is None else votes
     least_mass = settings.min_label_mass if min_label_mass is None else min_label_mass
-    words = (question.kind, question.instructions, question.options, question.media, shown)
-    ways = (prepared.version, asked, samples_that_vote, least_mass, cache)
+    how = (prepared.version, asked, samples_that_vote, least_mass, cache)
     return DecisionType(
         name=name,
         question=question,
@@ -163,8 +159,21 @@ def make_type(
         tier=settings.tiers.types.get(name) if tier is None and name is not None else tier,
         cache=cache,
         normal=normal,
-        signature=blake2b(msgspec.json.encode((words, ways)), digest_size=16).digest(),
+        signature=_signature(question, shown, how),
     )
+
+
+def _signature(question: Question, shown: Sequence[Example], how: tuple[Any, ...]) -> bytes:
+    """Return a digest of what is asked, with which examples, and how."""
+    words = (question.kind, question.instructions, question.options, question.media, shown)
+    return blake2b(msgspec.json.encode((words, how)), digest_size=16).digest()
+
+
+def _normaliser(cache: TypeCache | None) -> Normaliser:
+    try:
+        return Normaliser(cache or PLAIN)
+    except ValueError as error:
+        raise ConfigError(str(error), path="cache.buckets") from None
 
 
 def _from_entry(name: str, entry: DecisionTypeEntry, settings: Decisions) -> DecisionType:
