@@ -4,6 +4,7 @@ python bench/knowledge.py quality --data DIR [--peers]      # DIR holds sets: co
 python bench/knowledge.py speed --chunks 10000 --chunks 100000 [--peers]
 python bench/knowledge.py update --files 10000
 python bench/knowledge.py beam --data DIR
+python bench/knowledge.py questions          # thirty on the running interpreter's library and on this repository
 """
 
 from __future__ import annotations
@@ -159,16 +160,19 @@ def speed(chunks: int, room: Path, *, peers: bool) -> None:
     _, document = zipf()
     path = room / f"z{chunks}.engram"
     create(path, clock=CLOCK)
-    made: list[bytes] = []
-    stream = Lines(chunks, document)
-    while line := stream.readline():
-        made.append(line)
-    before, cpu = time.perf_counter(), time.process_time()
-    report = ingest_corpus(path, io.BytesIO(b"".join(made)), clock=CLOCK)
-    wall, cpu = time.perf_counter() - before, time.process_time() - cpu
+    corpus = room / f"z{chunks}.jsonl"
+    with corpus.open("wb") as made:
+        stream = Lines(chunks, document)
+        while line := stream.readline():
+            made.write(line)
+    with corpus.open("rb") as lines:
+        before, cpu = time.perf_counter(), time.process_time()
+        report = ingest_corpus(path, lines, clock=CLOCK)
+        wall, cpu = time.perf_counter() - before, time.process_time() - cpu
     before = time.perf_counter()
     with Searcher(path) as searcher:
         index_s = time.perf_counter() - before
+        print(f"ingest {report.chunks / wall:.0f} wall, {report.chunks / cpu:.0f} CPU; index {index_s:.1f} s", file=sys.stderr)
         _, question = zipf(words=8, seed=2)
         questions = [question() for _ in range(300)]
         for text in questions[:30]:
@@ -205,7 +209,8 @@ def speed(chunks: int, room: Path, *, peers: bool) -> None:
     ]
     print("| " + " | ".join(cells) + " |", flush=True)
     if peers:
-        peer_speed([json.loads(line)["text"] for line in made], questions)
+        with corpus.open("rb") as lines:
+            peer_speed([json.loads(line)["text"] for line in lines], questions)
 
 
 def peer_speed(texts: list[str], questions: list[str]) -> None:
@@ -324,9 +329,30 @@ def beam(folder: Path, room: Path) -> None:
             print(f"| {width or 'flat'} | {statistics.mean(scores):.4f} | {looked} |", flush=True)
 
 
+def thirty(room: Path) -> None:
+    """The thirty questions of the tests; the library also with its own tests in it, where the interpreter has them."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "knowledge"))
+    import thirty as asked
+
+    makers = {
+        "library": (lambda path: asked.ingest_library(path, CLOCK, workers=2), asked.standard_library()),
+        "library and its tests": (lambda p: asked.ingest_library(p, CLOCK, tests=True, workers=2), asked.standard_library()),
+        "repository": (lambda path: asked.ingest_repository(path, CLOCK), asked.repository()),
+    }
+    for name, (make, spans) in makers.items():
+        path = room / f"{name}.engram"
+        before = time.perf_counter()
+        report = make(path)
+        wall = time.perf_counter() - before
+        with Searcher(path) as searcher:
+            places = [asked.place(searcher.search(span.ask, text=False), span) for span in spans]
+        first, five = sum(n == 1 for n in places), sum(n is not None and n <= 5 for n in places)
+        print(f"| {name} | {report.added} | {report.chunks} | {wall:.0f} | {first} | {five} | {len(places)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["quality", "speed", "update", "beam"])
+    parser.add_argument("what", choices=["quality", "speed", "update", "beam", "questions"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--chunks", type=int, action="append")
     parser.add_argument("--files", type=int, default=10_000)
@@ -339,6 +365,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.room) as room:
         if options.what == "beam":
             beam(options.data, Path(room))
+        if options.what == "questions":
+            thirty(Path(room))
         if options.what == "update":
             one_change(options.files, Path(room))
         for chunks in (options.chunks or [10_000]) if options.what == "speed" else []:
