@@ -249,7 +249,7 @@ def _steps(model: Any, cases: list[tuple[list[int], list[int]]], pad: int, devic
             schedule.step()
             optimizer.zero_grad()
             done += 1
-        print(f"epoch {epoch + 1}: loss {float(loss) * len(part):.4f}", file=sys.stderr)
+        print(f"epoch {epoch + 1}: loss {float(loss.detach()) * len(part):.4f}", file=sys.stderr)
     return done
 
 

@@ -180,7 +180,8 @@ def test_the_card_says_what_is_in_it() -> None:
 
 def test_nothing_made_up_is_used_before_a_person_accepted_it() -> None:
     """Open lines are refused by number, rejected ones left out, accepted ones marked."""
-    lines = read_lines(b'{"type":"team","state":{"n":1},"answer":"tech","teacher":"large"}\n\n{"type":"team","state":"s","answer":"billing"}\n')
+    first = b'{"type":"team","state":{"n":1},"answer":"tech","teacher":"large"}'
+    lines = read_lines(first + b'\n\n{"type":"team","state":"s","answer":"billing"}\n')
     with pytest.raises(InvalidRequest, match="2 of 2"):
         accepted_cases(lines, lambda _name: TEAM)
     half = reviewed(lines, [1], "accepted", "ann", 5.0)
@@ -189,8 +190,9 @@ def test_nothing_made_up_is_used_before_a_person_accepted_it() -> None:
     whole = read_lines(written(reviewed(half, [2], "rejected", "ann", 6.0)))
     (one,) = accepted_cases(whole, lambda _name: TEAM)
     assert (one.origin, one.teacher, one.option, one.state) == ("synthetic", "large", 1, '{"n":1}')
+    odd = b'{"type":"t","state":"s","answer":"x","review":{"verdict":"accepted","by":"a","at_s":1}}'
     with pytest.raises(InvalidRequest, match="none of the options"):
-        accepted_cases(read_lines(b'{"type":"t","state":"s","answer":"x","review":{"verdict":"accepted","by":"a","at_s":1}}'), lambda _n: TEAM)
+        accepted_cases(read_lines(odd), lambda _name: TEAM)
     with pytest.raises(InvalidRequest, match="Line 1"):
         read_lines(b'{"type":"t"}')
     with pytest.raises(InvalidRequest):
@@ -235,7 +237,7 @@ def test_a_report_is_counted_by_hand() -> None:
     assert found.priority_reasoning is None
     assert found.calibration is not None
     assert found.calibration.count == 3
-    rows = dict((row[0], row[1:]) for row in table([found, report_of("n", trials[:1])]))
+    rows = {row[0]: row[1:] for row in table([found, report_of("n", trials[:1])])}
     assert rows["action accuracy"] == ("50.0%", "100.0%", "+50.0%")
     assert rows["terminology"][2] == "–"
     with pytest.raises(InvalidRequest):
@@ -254,7 +256,8 @@ def test_the_diagram_is_drawn_from_the_bins() -> None:
     """A bar and a dot for each bin; the page names every slot, escapes it, and says why nothing was kept."""
     slot = Slot(model="m", kind="choice", bucket="2", source="votes")
     chance = random.Random(1)
-    told = [Labelled(probabilities=(p, 1 - p), option=int(chance.random() > 0.6), key=f"r{n}") for n, p in enumerate([0.97, 0.8] * 300)]
+    stated = enumerate([0.97, 0.8] * 300)
+    told = [Labelled(probabilities=(p, 1 - p), option=int(chance.random() > 0.6), key=f"r{n}") for n, p in stated]
     fit = fit_slot(slot, told)
     picture = diagram(fit.bins_before, "a < b")
     assert picture.count("<circle") == len(fit.bins_before)

@@ -1,4 +1,4 @@
-"""The fine-tuning recipe without its gigabytes: data read and refused, answers masked, options checked, a dry run that loads nothing."""
+"""The fine-tuning recipe without its gigabytes: data read and refused, answers masked, options checked, a dry run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,7 +101,7 @@ def test_every_case_is_seen_once_an_epoch(recipe: ModuleType) -> None:
     """In another order each time, the same for the same seed."""
     chance = random.Random(1)
     first, second = (list(recipe.batches(range(10), 4, chance)) for _ in range(2))
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
     assert first != second
     assert [len(one) for one in first] == [4, 4, 2]
     assert list(recipe.batches(range(10), 4, random.Random(1))) == first

@@ -21,9 +21,9 @@ _STYLE = (
 def diagram(bins: Sequence[Bin], title: str) -> str:
     """Return a reliability diagram: a bar a bin with the share that was right, a dot at what was stated, the honest diagonal."""
     whole, total = SIZE + 2 * EDGE, max(1, sum([one.count for one in bins]))
+    named = f'height="{whole}" role="img" aria-label="{escape(title, quote=True)}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {whole}" width="{whole}" height="{whole}" role="img"'
-        f' aria-label="{escape(title, quote=True)}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {whole}" width="{whole}" {named}>',
         f'<text x="{whole / 2:g}" y="18" text-anchor="middle" font-size="13">{escape(title)}</text>',
         f'<rect x="{EDGE}" y="{EDGE}" width="{SIZE}" height="{SIZE}" fill="#f6f6f6" stroke="#bbb"/>',
     ]
@@ -52,9 +52,9 @@ def report_page(fits: Sequence[Fit], made: Sequence[str]) -> str:
     sections = [_section(fit) for fit in fits] or ["<p>No decision has a labelled outcome yet.</p>"]
     told = f"<p>Calibrators made: {escape(', '.join(made)) or 'none'}.</p>"
     explained = (
-        "<p>Bars: share of answers that were right, by the probability they stated for their choice; dots: the mean of what they"
-        " stated. Where both lie on the diagonal, 80 % means 80 %. All figures are of labelled answers that nothing was fitted to."
-        "</p>"
+        "<p>Bars: share of answers that were right, by the probability they stated for their choice; dots: the mean of what"
+        " they stated. Where both lie on the diagonal, 80 % means 80 %. All figures are of labelled answers that nothing was"
+        " fitted to.</p>"
     )
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Calibration</title><style>{_STYLE}</style>'
     return "\n".join([head, "<h1>Calibration of decisions</h1>", told, explained, *sections, "</html>", ""])

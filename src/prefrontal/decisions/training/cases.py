@@ -11,6 +11,7 @@ import msgspec
 
 from prefrontal.contracts.decision import NO_CONTEXT, DecisionAnswer, DecisionContext, Option, Question
 from prefrontal.contracts.outcome import Outcome
+from prefrontal.contracts.plan import Candidate
 from prefrontal.contracts.record import RequestRecord
 from prefrontal.decisions.prepared import CODES
 
@@ -158,14 +159,15 @@ def _router_fields(record: RequestRecord, outcome: Outcome, names: list[str]) ->
         "tools": [record.tool] if record.tool else [],
         "tools_needed": assessment is not None and assessment.needs.tools,
         "chosen": record.model,
-        "counterfactual": [
-            {"model": name, "score": scores[name].score if name in scores else None, "lost": scores[name].lost if name in scores else None}
-            for name in others
-        ],
+        "counterfactual": [_considered(name, scores.get(name)) for name in others],
         "outcome": {"reward": outcome.reward, "better_model": outcome.model, "origin": outcome.origin},
         "cost_usd": record.cost_usd,
         "duration_ms": record.duration_ms,
     }
+
+
+def _considered(name: str, found: Candidate | None) -> dict[str, Any]:
+    return {"model": name, "score": None if found is None else found.score, "lost": None if found is None else found.lost}
 
 
 def _state_of(content: dict[str, Any], *, last: bool = False) -> str | Skipped:

@@ -16,8 +16,10 @@ from prefrontal.errors import InvalidRequest
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """One case as one model answered it. answered None: a rule had to. expectation: of a score. form: whether its bare answer was in
-    the form asked for (None: not looked at). terms_found: of the case's terms those in its reasons (None: not asked).
+    """One case as one model answered it.
+
+    answered None: a rule had to. expectation: of a score. form: whether its bare answer was in the form asked for (None: not
+    looked at). terms_found: of the case's terms those in its reasons (None: not asked).
     """
 
     case: Case
@@ -31,9 +33,9 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one model. A share is None where no case tells it.
 
-    action_accuracy: share of cases whose chosen option is right; a rule's answer counts as wrong. priority_reasoning: of two cases
-    of the same score with different right levels, how often the higher is given the higher expectation. format_compliance: share
-    of bare answers that the validator takes, without mending. terminology: share of the expected terms in the reasons.
+    action_accuracy: share of cases whose chosen option is right; a rule's answer counts as wrong. priority_reasoning: of two
+    cases of the same score with different right levels, how often the higher has the higher expectation. format_compliance:
+    share of bare answers that the validator takes, without mending. terminology: share of the expected terms in the reasons.
     answered: share answered by the model and not by a rule. calibration: of its distributions.
     """
 
