@@ -110,7 +110,7 @@ def test_another_revision_makes_vectors_anew(make: Make) -> None:
     with Searcher(path) as searcher:
         assert near_of(searcher, old.info) is None
         assert near_to(searcher, new).covered == count
-    assert fill(path, new, precision="int8").encoded == count
+    assert fill(path, new, precision="float16").encoded == count
 
 
 def test_a_reader_keeps_its_version(make: Make, clock: FakeClock) -> None:

@@ -22,6 +22,7 @@ BROAD = {
     "execute/discovery/visit.py": (2, "a plug-in provider may fail in any way while it reads a server's answer"),
     "execute/discovery/watch.py": (2, "a task that must outlive one failed round, and foreign callbacks"),
     "execute/guarded.py": (2, "a plug-in provider may fail in any way while it translates"),
+    "knowledge/dense/pieces.py": (1, "the tokenizers library raises plain Exceptions for files it cannot read"),
     "knowledge/read/readers.py": (2, "readers of other packages, and libraries for foreign formats, may fail in any way"),
     "ledger/writer.py": (1, "the writing thread's edge: whatever happens, the records stay and are tried again"),
     "plan/plugins.py": (1, "loading an entry point runs foreign code"),

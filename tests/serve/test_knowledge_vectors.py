@@ -91,7 +91,7 @@ async def test_vectors_are_made_in_the_background_and_used(opened: Open) -> None
     """The configured encoder fills the engram by itself; a search then says by which mode, ranks and share it went."""
     site = await opened({"encoder": "own"})
     stands = await filled(site)
-    assert (stands["encoder"], stands["passages"], stands["precision"]) == ("own", 12, "float16")
+    assert (stands["encoder"], stands["passages"], stands["precision"]) == ("own", 12, "int8")
     for mode in ("hybrid", "dense"):
         status, found = await call(site, "POST", "/v1/knowledge/work/search", {"query": "seal of a pump", "mode": mode, "k": 3})
         assert (status, found["mode"]) == (200, mode)

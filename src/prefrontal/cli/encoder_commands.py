@@ -92,7 +92,7 @@ def remove(name: Name, config: options.Config = None, as_json: options.Json = Fa
 def embed(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The engram, or the path of its file.")],
     encoder: Encoder = None,
-    precision: Annotated[str, typer.Option(metavar="float16|int8", help="How vectors are kept.")] = "float16",
+    precision: Annotated[str, typer.Option(metavar="int8|float16", help="How vectors are kept.")] = "int8",
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -45,6 +45,12 @@ Scope = Annotated[str, typer.Option(metavar="PATH", help="Only in this folder of
 Type = Annotated[
     list[str] | None, typer.Option("--type", metavar="TYPE", help="Only this type, as python or pdf; may be given again.")
 ]
+Mode = Annotated[
+    str,
+    typer.Option(
+        metavar="MODE", help="lexical: by words; dense: by dense vectors; hybrid: by both; auto: by both where vectors help."
+    ),
+]
 Version = Annotated[int | None, typer.Option(metavar="N", min=1, help="Of this version; left out: the newest.")]
 
 
@@ -139,12 +145,7 @@ def search(
     phrases: Annotated[
         bool, typer.Option("--phrases", help='Every word, "phrase in order" and prefix* of the query must be there.')
     ] = False,
-    mode: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE", help="lexical: by words; dense: by dense vectors; hybrid: by both; auto: by both where vectors help."
-        ),
-    ] = "auto",
+    mode: Mode = "auto",
     encoder: Encoder = None,
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Answer these, JSON lines with _id and text, by files; needs --run.")

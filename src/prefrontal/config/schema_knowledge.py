@@ -55,8 +55,8 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = None
     precision: Annotated[
-        Literal["float16", "int8"], Meta(description="How dense vectors are kept; int8 takes half the room.")
-    ] = "float16"
+        Literal["float16", "int8"], Meta(description="How dense vectors are kept; int8 takes half the room and a fifth of the time.")
+    ] = "int8"
     cache_bytes: Annotated[
         Count,
         Meta(description="Index bytes of the engrams that are kept open; the longest unused goes first. Assumed: 512 MiB."),

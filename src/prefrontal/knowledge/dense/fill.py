@@ -57,7 +57,7 @@ def _on(_done: int, _all: int) -> bool:
     return True
 
 
-def fill(path: Path, encoder: Encoder, *, precision: Precision = "float16", watch: Watch = _on) -> Filled:
+def fill(path: Path, encoder: Encoder, *, precision: Precision = "int8", watch: Watch = _on) -> Filled:
     """Encode what has no vector yet by this encoder; vectors of another revision of it are replaced.
 
     Each 2,048 vectors are kept as they come, so a run that is stopped goes on where it was. Raises Conflict when another process
