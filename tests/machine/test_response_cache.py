@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,26 @@ async def test_settings_of_the_cache_follow_the_file(house: Any, tmp_path: Path)
         assert state.bytes is not None
         assert state.bytes <= state.max_bytes == 1024
         assert state.evicted > 0
+
+
+async def test_whoever_leaves_while_a_checked_answer_is_kept_lets_go_of_the_door(house: Any) -> None:
+    """A store may take its time; the place in the gateway is free again and the request has its record."""
+    pf = await house.open()
+    parts = pf.machine.parts
+    writing, store = asyncio.Event(), parts.cache._store
+
+    async def put(*_: Any) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    store.put = put
+    request = compose('{"a": 1}', {"model": "m", "response_format": {"type": "json_object"}, **USE}, stream=False)
+    asking = asyncio.create_task(pf.answer(request, LIBRARY))
+    async with asyncio.timeout(5.0):
+        await writing.wait()
+    assert parts.door.slots.held == 1
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert parts.door.slots.held == 0
+    assert [record.status for record in house.records] == ["cancelled"]

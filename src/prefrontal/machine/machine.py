@@ -102,8 +102,6 @@ class Machine:
         response = run.response
         if response is None:
             raise InvariantBroken("A finished request has no answer.")
-        if run.lookup is not None and self.caching is not None:
-            await self.caching.keep_checked(run)
         run.to(State.COMPLETED)
         record = self.finish(run, "ok")
         if run.purse is not None:
@@ -114,8 +112,6 @@ class Machine:
         """Return a stream whose first token is there. Its record is written when it ends or is closed. Raises PrefrontalError."""
         run = self.begin(request, context, world, streaming=True)
         await self._drive(run)
-        if run.lookup is not None and run.live is None and self.caching is not None:
-            await self.caching.keep_checked(run)
         watch = validation.Watch(run, self.parts) if run.state is State.VALIDATION else None
         return AnswerStream(run, self.finish, watch)
 
@@ -194,6 +190,8 @@ class Machine:
                 await admit(run, self.parts.door)
             while run.state is not State.SYNTHESIS and not (run.state is State.VALIDATION and run.live is not None):
                 run.to(await self._steps[run.state](run))
+            if run.lookup is not None and run.live is None and self.caching is not None:
+                await self.caching.keep_checked(run)  # here: whoever leaves while it is written must let go of the door, too
         except PrefrontalError as error:
             error.details.setdefault("trace", run.id)
             error.standing = run.standing()
