@@ -26,6 +26,7 @@ SEED = {
     "all-tier-2": ("$0", "~45 min"),
     "hybrid": ("~$15", "~30 min"),
     "hybrid-cache": ("~$8", "~15 min"),
+    "list-2-hybrid-cache": ("~$8", "~15 min"),
 }
 """What the estimate says: cost and time."""
 

@@ -24,6 +24,12 @@ class Engine(StrEnum):
     scripted = "scripted"
 
 
+Compare = Annotated[
+    tuple[Path, Path] | None, typer.Option(metavar="A.yaml B.yaml", help="Run two scenarios and put them side by side.")
+]
+Recording = Annotated[Path | None, typer.Option(metavar="FILE", help="What the engine recorded plays.")]
+
+
 @edge
 def simulate(
     scenario: Annotated[
@@ -44,16 +50,14 @@ def simulate(
         list[str] | None,
         typer.Option(metavar="NAME|FILE", help="A policy of the scenario, or a file of settings; several are put side by side."),
     ] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(metavar="A.yaml B.yaml", help="Run two scenarios and put them side by side.")
-    ] = None,
+    compare: Compare = None,
     seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Another seed than the scenario's.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where the recording, report.json, run.json and report.html are written."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out that was cut short.")] = False,
-    recording: Annotated[Path | None, typer.Option(metavar="FILE", help="What the engine recorded plays.")] = None,
+    recording: Recording = None,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -19,9 +18,8 @@ TOOLS = "tool_selection"
 """The type whose options are the scenario's tools."""
 
 
-@lru_cache(maxsize=1)
 def shipped_types() -> dict[str, dict[str, Any]]:
-    """Return the shipped types as settings below ``decisions.types``. Not to be changed."""
+    """Return the shipped types as settings below ``decisions.types``."""
     text = resources.files("prefrontal.simulate").joinpath("data", "types.yaml").read_text("utf-8")
     return parse_yaml(text, "types.yaml").raw
 
