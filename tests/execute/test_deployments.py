@@ -284,3 +284,25 @@ async def test_a_fleet_without_any_free_place_is_refused_as_busy(bench: Any, wir
             await bench.complete(bench.call(model))
     with pytest.raises(ProviderOverloaded, match="left alone after repeated failures"):
         await bench.complete(bench.call(model, limits={"retries": {"attempts": 1}}))
+
+
+async def test_a_client_that_leaves_while_a_race_is_cleared_away_leaves_nothing_open(bench: Any, wire: Any) -> None:
+    """The winner's answer was there and nobody got it: its stream is closed, its slot free, both attempts settled."""
+    opening = wire.step(parts=[wire.event({"role": "assistant", "content": ""}), wire.hang])
+    model = fleet(bench, "m", {"a": [opening], "b": [wire.step(parts=wire.streamed("quick"))]}, hedge=HEDGE)
+    bench.transport.slow_close = True
+    asking = asyncio.create_task(bench.open(bench.call(model)))
+    for _ in range(1000):
+        if bench.journals and any(entry.lost for entry in bench.journals[-1].entries):
+            break
+        await asyncio.sleep(0)
+    bench.transport.slow_close = False
+    assert not asking.done()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert [bench.runtime.find(f"m#{name}").slots.held for name in "ab"] == [0, 0]
+    assert not bench.transport.open_streams
+    assert trail(bench) == [("a", "hedge_lost"), ("b", "cancelled")]
+    for closing in bench.executor._hedger._closing:
+        closing.cancel()

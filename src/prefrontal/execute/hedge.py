@@ -147,6 +147,16 @@ class Race(Generic[T]):
                 for entry in self._runners[task][1].own:
                     entry.lost = True
             task.cancel()
+        try:
+            await self._cleared(losers)
+        except BaseException:  # cancelled here, nobody gets the winner's answer either
+            for task in losers:
+                self._close_beside(task)
+            if self._won is not None and isinstance(answer := self._won.result(), LiveStream):
+                await answer.aclose()
+            raise
+
+    async def _cleared(self, losers: list[asyncio.Task[T]]) -> None:
         for _ in range(PASSES):
             if all(task.done() for task in losers):
                 break
@@ -155,9 +165,12 @@ class Race(Generic[T]):
             if any(entry.outcome == "open" for entry in self._runners[task][1].own):
                 await _left(task)
             else:
-                closing = asyncio.ensure_future(_left(task))
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+                self._close_beside(task)
+
+    def _close_beside(self, task: asyncio.Task[T]) -> None:
+        closing = asyncio.ensure_future(_left(task))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 async def _left(task: asyncio.Task[T]) -> None:
