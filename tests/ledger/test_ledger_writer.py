@@ -255,3 +255,40 @@ def test_a_group_without_statements_is_told_at_once(make_writer: Make) -> None:
         told = threading.Event()
         writer.submit([], lambda _error, told=told: told.set())  # type: ignore[misc]  # the default binds this round's event
         assert told.wait(5.0)
+
+
+async def test_nothing_overtakes_statements_that_wait(open_ledger: Any) -> None:
+    """What was given to the writer while the disk was in trouble comes before what could be written at once by now."""
+    ledger = open_ledger()
+    writer = ledger._writer
+    writer.problem = "no space"
+    first = "INSERT INTO audit (at_s, actor, action, target, details) VALUES (1, 'a', 'first', '', '')"
+    writer.submit([(first, ())], lambda _: None)
+    writer.problem = None  # as after the group before
+    assert not ledger.write_now([("DELETE FROM audit", ())])
+    done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    ledger.submit([("UPDATE audit SET target = 'second'", ())], lambda error: loop.call_soon_threadsafe(done.set_result, error))
+    assert await asyncio.wait_for(done, 5.0) is None
+    assert not writer.behind
+    assert ledger.write_now([("UPDATE audit SET actor = 'last'", ())])
+    found = await ledger.read(lambda db: db.execute("SELECT actor, action, target FROM audit").fetchall())
+    assert found == [("last", "first", "second")]
+
+
+async def test_a_step_that_trips_halfway_leaves_nothing_behind(open_ledger: Any) -> None:
+    """What it had written is taken back, and what stands beside it in the group is kept."""
+    ledger = open_ledger()
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[str | None] = loop.create_future()
+    add = "INSERT INTO audit (at_s, actor, action, target, details) VALUES (1, ?, '', '', ?)"
+
+    def trips(db: sqlite3.Connection) -> None:
+        db.execute(add, ("half", ""))
+        db.execute(add, ("never", 2**63))
+
+    ops = [(add, ("before", "")), trips, lambda db: db.execute(add, ("after", "")) and None]
+    ledger.submit(ops, lambda error: loop.call_soon_threadsafe(done.set_result, error))
+    assert await asyncio.wait_for(done, 5.0) is None
+    found = await ledger.read(lambda db: db.execute("SELECT actor FROM audit ORDER BY number").fetchall())
+    assert found == [("before",), ("after",)]

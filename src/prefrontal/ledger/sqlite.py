@@ -164,7 +164,8 @@ class SqliteLedger:
         Waits for nobody and for no disk: the log is not flushed, and what is in it is moved into the file by the writer.
         """
         hand = self._hand
-        if hand is None or self._writer.problem is not None or self._writer.turns is not None:
+        writer = self._writer
+        if hand is None or writer.problem is not None or writer.turns is not None or writer.behind:
             return False
         statements = [op for op in ops if isinstance(op, tuple)]
         if len(statements) < len(ops):  # steps are the writer's own

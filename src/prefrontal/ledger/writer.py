@@ -120,6 +120,11 @@ class Writer:
         """Whether the last attempt worked and there is room for more."""
         return self.problem is None
 
+    @property
+    def behind(self) -> bool:
+        """Whether statements wait or are being written: what comes after them must not overtake them."""
+        return bool(self._ops or self._ops_writing)  # in this order, which is against the one they move in
+
     def put(self, record: RequestRecord) -> None:
         """Queue a record. Over the bounds its content is dropped and counted, never the record."""
         content = None
@@ -355,8 +360,13 @@ def _perform(connection: sqlite3.Connection, ops: list[Op]) -> None:
             if isinstance(op, tuple):
                 connection.execute(*op)
             else:
+                connection.execute("SAVEPOINT step")
                 op(connection)
+                connection.execute("RELEASE step")
         except POISON as error:
+            if not isinstance(op, tuple):  # one that trips halfway leaves nothing behind
+                connection.execute("ROLLBACK TO step")
+                connection.execute("RELEASE step")
             log.error("a statement is left out of the ledger: %s: %s", error, op[0] if isinstance(op, tuple) else op)
 
 
