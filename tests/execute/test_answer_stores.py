@@ -205,3 +205,13 @@ async def test_a_store_that_is_gone_costs_a_miss_and_no_request(clock: FakeClock
     cache.count(CacheNote(status="hit", saved_usd=0.25))
     state = await cache.state(in_flight=2)
     assert (state.failed, state.hit, state.saved_usd, state.in_flight) == (3, 1, 0.25, 2)
+
+
+async def test_an_answer_that_cannot_be_written_down_is_not_kept_and_no_error(clock: FakeClock) -> None:
+    """A number of more than 64 bits in a field nobody knows costs the entry, not the request."""
+    cache = ResponseCache(MemoryAnswers(10_000, clock=clock), Cache(), clock=clock)
+    response = ChatResponse(model="m", extra={"seed": 10**30})
+    kept = Kept(tenant="t", model="m", created_s=clock.now(), response=response)
+    key = CacheKey(name="0" * 56, tenant="t", model="m")
+    assert await cache.keep(key, kept) == "the answer cannot be written down"
+    assert await cache.find(key) is None

@@ -100,7 +100,10 @@ class ResponseCache:
 
     async def keep(self, key: CacheKey, kept: Kept) -> str | None:
         """Keep an answer; return why it was not kept, None when it was."""
-        body = self._encoder.encode(kept)
+        try:
+            body = self._encoder.encode(kept)
+        except (OverflowError, TypeError, ValueError):  # a number of more than 64 bits in a field nobody knows
+            return "the answer cannot be written down"
         if len(body) > self.settings.max_entry_bytes:
             return "the answer is longer than cache.max_entry_bytes"
         try:
