@@ -55,7 +55,8 @@ class Knowledge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = None
     precision: Annotated[
-        Literal["float16", "int8"], Meta(description="How dense vectors are kept; int8 takes half the room and a fifth of the time.")
+        Literal["float16", "int8"],
+        Meta(description="How dense vectors are kept; int8 takes half the room and a fifth of the time."),
     ] = "int8"
     cache_bytes: Annotated[
         Count,

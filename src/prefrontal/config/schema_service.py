@@ -51,8 +51,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(
-            description="Addresses or networks of proxies whose `x-forwarded-for` is believed, such as `10.0.0.0/8`. Whoever comes "
-            "with such headers from elsewhere is never taken to sit at this machine."
+            description="Addresses or networks of proxies whose `x-forwarded-for` is believed, such as `10.0.0.0/8`. Whoever "
+            "comes with such headers from elsewhere is never taken to sit at this machine."
         ),
     ] = ()
     drain_s: Annotated[

@@ -70,8 +70,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     `trace_sampled` False: the caller asked not to keep this trace. `overhead_ms` is the time that was ours: the total without
     the time spent waiting for an upstream.
     team and tags are those of the key; `degraded` says that a budget changed the model; `data_classes` are the classes of data
-    that decided where it might be sent, `users` the pseudonyms of the people it was made for. `cache` says what the response cache did (None: nobody asked it); what it answered has
-    the tokens of the call that was made for it once, and costs nothing.
+    that decided where it might be sent, `users` the pseudonyms of the people it was made for. `cache` says what the response
+    cache did (None: nobody asked it); what it answered has the tokens of the call that was made for it once, and costs nothing.
     `shed`: why it was refused unanswered for want of room; `admission_ms`: how long it waited to be let in.
     `decisions` are the answers of a decision request; where content is not stored, without the words of questions made for it.
     `knowledge` says which passages of which engrams went into the prompt (None: none were asked for), not their words.

@@ -33,9 +33,10 @@ CULPRIT = {
 def nothing_fits(inputs: PlanInputs, out: Sequence[tuple[str, str]]) -> PrefrontalError:
     """Return the error for a request that every model was ruled out for; `out` says why each was.
 
-    EgressDenied: no host of those that could may be contacted. NoModelAvailable: none exists, is in service
-    or has the role, or those that could are not able right now (then with a retry-after) or too dear. QuotaExceeded: budgets leave enough for none. CapabilityMissing: none can do what is asked.
-    ContextTooLong: the input is too long for all that can; `details` say which others could take it.
+    EgressDenied: no host of those that could may be contacted. NoModelAvailable: none exists, is in service or has the role, or
+    those that could are not able right now (then with a retry-after) or too dear. QuotaExceeded: budgets leave enough for none.
+    CapabilityMissing: none can do what is asked. ContextTooLong: the input is too long for all that can; `details` say which
+    others could take it.
     """
     if not inputs.cards:
         return NoModelAvailable(
