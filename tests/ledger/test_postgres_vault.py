@@ -12,6 +12,9 @@ import pytest
 from prefrontal.clock import Clock, SystemClock
 from prefrontal.errors import StoreError
 from prefrontal.ledger.books import Claim, Totals
+from prefrontal.ledger.postgres import books
+from prefrontal.ledger.postgres.books import Release
+from prefrontal.ledger.postgres.order import Order
 from prefrontal.ledger.postgres.pool import Postgres
 from prefrontal.ledger.postgres.store import PostgresLedger
 from prefrontal.ledger.postgres.vault import PostgresVault
@@ -205,3 +208,42 @@ async def test_a_book_is_added_up_once(opened: Open) -> None:
     assert len(await other._postgres.fetch("SELECT FROM books")) == 2
     await other._postgres.execute("DELETE FROM charges")  # nobody looks there again
     assert await other.standings(lines) == found[0]
+
+
+async def test_a_step_that_trips_does_not_stop_what_comes_behind_it() -> None:
+    """The one step is refused; the task that carries out the others lives."""
+    done: list[str] = []
+
+    async def take(steps: list[Any]) -> None:
+        if any(step.charge_id == "bad" for step in steps):
+            raise KeyError("bad")
+        done.extend(step.charge_id for step in steps)
+
+    order = Order(take, postgres=None, clock=SystemClock(), what="a test")  # type: ignore[arg-type]  # never asked here
+    for name in ("one", "bad", "two"):
+        order.say(Release(charge_id=name))
+    async with asyncio.timeout(2.0):
+        await order.reached()
+    assert done == ["one", "two"]
+    assert order.problem is None
+
+
+async def test_a_book_thrown_away_while_it_is_made_is_made_again(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another gateway may begin a count anew between two statements of ours: the reservation is tried again."""
+    vault = await opened()
+    thrown: list[str] = []
+
+    async def read(self: Any, query: str, keys: Any) -> None:
+        if query == books._LOCK_BOOKS and not thrown and made_once:
+            thrown.append("a book")
+            await self._connection.execute("DELETE FROM books")
+        made_once.append(query)
+        await usual(self, query, keys)
+
+    made_once: list[str] = []
+    usual = books.Desk._read
+    monkeypatch.setattr(books.Desk, "_read", read)
+    claim = Claim(charge=made_charge(1), lines=(daily(),))
+    assert await vault.reserve(claim) is None
+    assert thrown == ["a book"]
+    assert (await vault.standings([daily()]))[0].held_pico == claim.charge.cost_pico

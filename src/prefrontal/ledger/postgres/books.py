@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from prefrontal.chat.usage import Usage
@@ -196,6 +197,8 @@ class Desk:
             await self._connection.execute(_MAKE_BOOK, *key, *_numbers(totals))
         # whoever made one at the same moment was waited for: what counts is what is there now
         await self._read(_LOCK_BOOKS, set(missing))
+        if any(key not in self._books for key in missing):  # another process had made one and threw it away since
+            raise asyncpg.SerializationError("a book was thrown away while it was made")
 
     async def _read(self, query: str, keys: set[BookKey]) -> None:
         for row in await self._connection.fetch(query, *columns(sorted(keys))):

@@ -28,6 +28,11 @@ GROUP_MAX = 500
 TRIES = 3
 """How often a group is tried that another transaction stops (assumed)."""
 
+FAULTS = (LookupError, TypeError, ValueError, AttributeError)
+"""What a fault of ours raises. It must not end the order, or nothing behind the step would ever be carried out."""
+
+NEVER = (*POISON, *FAULTS)
+
 AGAIN = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """What another transaction caused, and a second try mends."""
 
@@ -160,7 +165,7 @@ class Order:
             except StoreError as error:
                 if isinstance(error.__cause__, AGAIN):
                     continue
-                if not isinstance(error.__cause__, POISON):
+                if not isinstance(error.__cause__, NEVER):
                     raise
                 await self._one_by_one(group, error)
             else:
@@ -169,6 +174,12 @@ class Order:
         raise StoreError(f"other transactions came first {TRIES} times")
 
     async def _take(self, group: list[Step]) -> None:
+        try:
+            await self._carried_out(group)
+        except FAULTS as error:
+            raise StoreError(f"a step failed ({type(error).__name__}: {error})") from error
+
+    async def _carried_out(self, group: list[Step]) -> None:
         if not group:
             await self._postgres.execute("SELECT 1")  # whether the database is back
             return
@@ -192,7 +203,7 @@ class Order:
                     raise error
                 await self._take([one])
             except StoreError as failed:
-                if not isinstance(failed.__cause__, POISON):
+                if not isinstance(failed.__cause__, NEVER):
                     raise
                 log.error("a step is left out of %s: %s", self._what, failed.message)
                 _refuse(one, failed)
