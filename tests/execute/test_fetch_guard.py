@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefrontal.chat.blocks import File, Image, Opaque, Text
+from prefrontal.chat.blocks import Audio, File, Image, Opaque, Text, ToolResult
 from prefrontal.chat.request import ChatRequest, Message
 from prefrontal.clock import SystemClock
 from prefrontal.config.schema_egress import Egress, Fetch
@@ -260,6 +260,34 @@ async def test_parts_of_unknown_kinds_with_an_address_in_them_are_refused_for_su
     inline = asking(Opaque(dialect="openai", value={"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}))
     assert await fetcher().inlined(inline, NEAR, PROFILES["vllm"], None, {}) is inline
     assert await fetcher().inlined(asking(video), FAR, PROFILES["openai"], None, {})
+
+
+INSIDE = "http://169.254.169.254/"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        Opaque(dialect="openai", value={"type": "video", "video": INSIDE}),
+        Opaque(dialect="openai", value={"type": "input_video", "input_video": {"data": INSIDE}}),
+        Audio(data=INSIDE, format="wav"),
+        File(data="file:///etc/passwd", media_type="application/pdf"),
+        ToolResult(call_id="c", blocks=(Image(data=INSIDE),)),
+        ToolResult(call_id="c", extra={"content": [{"type": "video", "source": {"type": "url", "url": INSIDE}}]}),
+    ],
+)
+async def test_an_address_in_an_unlikely_place_is_refused_for_such_engines(block: Any) -> None:
+    """Some engines follow what stands where bytes belong, or in a field of another name."""
+    with pytest.raises(CapabilityMissing):
+        await fetcher().inlined(asking(block), NEAR, PROFILES["vllm"], None, {})
+
+
+async def test_bytes_and_words_that_look_a_little_like_addresses_pass() -> None:
+    """The base64 of an MP3 begins with two slashes, and words may begin with an address."""
+    words = Opaque(dialect="openai", value={"type": "note", "text": "http://example.com is a site", "data": "//uQxAAAA"})
+    for block in (Audio(data="//uQxAAAA", format="mp3"), words, ToolResult(call_id="c", extra={"note": "see http://a.example"})):
+        request = asking(block)
+        assert await fetcher().inlined(request, NEAR, PROFILES["vllm"], None, {}) is request
 
 
 async def test_fetching_can_be_switched_off_and_is_bounded_in_number() -> None:

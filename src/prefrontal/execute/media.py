@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from prefrontal.chat.blocks import Block, File, Image, Opaque, Text, ToolResult
+from prefrontal.chat.blocks import Audio, Block, File, Image, Opaque, Text, ToolResult
 from prefrontal.chat.request import ChatRequest, Message
 from prefrontal.contracts.model import ModelCard
 from prefrontal.contracts.reach import Reach, host_of
@@ -29,6 +29,11 @@ MAX_DEPTH = 20
 """How deep parts of unknown kinds are looked into (assumed: real ones are three deep)."""
 
 _ADDRESS = re.compile(r"\s*(?:[a-z][a-z0-9+.\-]*:)?//|\s*(?:file|ftp|gopher|dict|jar|netdoc):", re.IGNORECASE)
+_SCHEME = re.compile(r"\s*(?:https?|ftps?|file|gopher|dict|jar|netdoc|s3|gs):", re.IGNORECASE)
+"""What no base64 and hardly a word begins with: an address in a field that is called something else."""
+
+WORDS = frozenset({"type", "text", "content", "title", "context"})
+"""Fields of parts that hold words, which may begin with an address."""
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,11 +83,11 @@ def named_by_url(request: ChatRequest) -> tuple[Image | File, ...]:
 
 
 def check_opaque(request: ChatRequest, model: str) -> None:
-    """Return when no part of a kind unknown here holds an address, which an engine might fetch. Raises CapabilityMissing."""
+    """Return when no part holds an address where none is known to be, which an engine might fetch. Raises CapabilityMissing."""
     for message in request.messages:
         for block in message.blocks:
-            if type(block) is Opaque and any(_ADDRESS.match(text) for text in _addresses(block.value, MAX_DEPTH)):
-                kind = block.value.get("type", "part")
+            kind = _leading_out(block)
+            if kind is not None:
                 raise CapabilityMissing(
                     f"'{model}' is an engine of your own, and a '{kind}' by URL would make it fetch from inside your network.",
                     param="messages",
@@ -110,14 +115,25 @@ def _block(block: Block, fetched: Mapping[str, Fetched]) -> Block:
     return block
 
 
+def _leading_out(block: Block) -> str | None:
+    """Return the kind of a part that holds an address where bytes belong, or in a field nobody here knows; None: it does not."""
+    unknown = block.value if type(block) is Opaque else block.extra if type(block) is ToolResult else None
+    if unknown is not None and any(_ADDRESS.match(text) for text in _addresses(unknown, MAX_DEPTH)):
+        return str(unknown.get("type", "part"))
+    for one in block.blocks if type(block) is ToolResult else (block,):
+        if isinstance(one, Audio | File | Image) and one.data is not None and _SCHEME.match(one.data):
+            return type(one).__name__.lower()
+    return None
+
+
 def _addresses(value: Any, depth: int) -> Iterator[str]:
-    """Yield the texts below keys that name addresses; too deep a value counts as one."""
+    """Yield the texts below keys that name addresses, and addresses below others but words; too deep a value counts as one."""
     if depth == 0:
         yield "//too-deep"
     elif isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, str):
-                if "url" in str(name).lower() or "uri" in str(name).lower():
+                if "url" in str(name).lower() or "uri" in str(name).lower() or (name not in WORDS and _SCHEME.match(item)):
                     yield item
             else:
                 yield from _addresses(item, depth - 1)
