@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from prefrontal.ledger import writer as writing
+from prefrontal.ledger.bulk import Bulk
 from prefrontal.ledger.schema import migrate
 from prefrontal.ledger.sqlite import SqliteLedger, connect
 from prefrontal.ledger.writer import Writer
@@ -193,10 +194,10 @@ def test_a_commit_that_fails_half_way_leaves_no_half_group(make_writer: Make, tm
     broken = [True]
 
     class Flaky(sqlite3.Connection):
-        def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
             if broken[0] and "bodies" in sql:
                 raise sqlite3.OperationalError("disk I/O error")
-            return super().executemany(sql, rows)
+            return super().execute(sql, *values)
 
     writer = make_writer(opener=lambda path: sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Flaky))
     for number in range(5):
@@ -292,3 +293,15 @@ async def test_a_step_that_trips_halfway_leaves_nothing_behind(open_ledger: Any)
     assert await asyncio.wait_for(done, 5.0) is None
     found = await ledger.read(lambda db: db.execute("SELECT actor FROM audit ORDER BY number").fetchall())
     assert found == [("before",), ("after",)]
+
+
+def test_rows_of_any_number_are_all_written_in_their_order(tmp_path: Path) -> None:
+    """However many rows there are, statements of many and of one write each once; the last of two with one id stands."""
+    with sqlite3.connect(tmp_path / "bulk.db") as connection:
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, word TEXT)")
+        bulk = Bulk("INSERT OR REPLACE INTO t (id, word) VALUES (?,?)")
+        for count in (0, 1, 7, 8, 9, 63, 64, 65, 200):
+            connection.execute("DELETE FROM t")
+            bulk.insert(connection, [(number, str(number)) for number in range(count)] + [(0, "again")] * (count > 0))
+            found = connection.execute("SELECT id, word FROM t ORDER BY id").fetchall()
+            assert found == [(number, str(number) if number else "again") for number in range(count)]

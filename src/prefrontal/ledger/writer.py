@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from prefrontal.contracts.record import RequestRecord
+from prefrontal.ledger.bulk import Bulk
 from prefrontal.ledger.charges import ADD_CHARGE, charge_rows
 from prefrontal.ledger.rows import INSERT_BODY, INSERT_RECORD, Row, encode_content, to_rows
 from prefrontal.ledger.turns import Turns
@@ -44,6 +45,8 @@ CONTENT_BYTES = 64 * 1024 * 1024
 
 MIN_FREE_BYTES = 1024 * 1024
 """With less than this free, new work is refused, so that work in progress can be settled (assumed: hundreds of records)."""
+
+_RECORDS, _BODIES, _CHARGES = Bulk(INSERT_RECORD), Bulk(INSERT_BODY), Bulk(ADD_CHARGE)
 
 Done = Callable[[str | None], None]
 
@@ -280,10 +283,10 @@ class Writer:
             with nullcontext() if self.turns is None else self.turns.taken():
                 connection.execute("BEGIN IMMEDIATE")
                 _perform(connection, self._ops_writing)
-                connection.executemany(INSERT_RECORD, [row for row, _ in self._rows])
-                connection.executemany(INSERT_BODY, [body for _, body in self._rows])
+                _RECORDS.insert(connection, [row for row, _ in self._rows])
+                _BODIES.insert(connection, [body for _, body in self._rows])
                 # an attempt under a budget was settled before its record came: that charge stands
-                connection.executemany(ADD_CHARGE, charges)
+                _CHARGES.insert(connection, charges)
                 connection.execute("COMMIT")
         with self._wake:
             self.written += len(group)

@@ -48,16 +48,14 @@ def cost_usd(card: ModelCard, usage: Usage, now_s: float) -> float | None:
     plain, output = rates(card, now_s)
     if plain is None and output is None:
         return None
-    base, now = card.price, window_at(card.price, now_s)
-    read = _first(now.cache_read_usd, base.cache_read_usd, plain)
-    write = _first(now.cache_write_usd, base.cache_write_usd, plain)
+    counted = [(usage.uncached_input_tokens, plain), (usage.output_tokens, output)]
+    if usage.cache_read_tokens or usage.cache_write_tokens:
+        base, now = card.price, window_at(card.price, now_s)
+        read = _first(now.cache_read_usd, base.cache_read_usd, plain)
+        write = _first(now.cache_write_usd, base.cache_write_usd, plain)
+        counted += [(usage.cache_read_tokens, read), (usage.cache_write_tokens, write)]
     total = 0.0
-    for tokens, per_million in (
-        (usage.uncached_input_tokens, plain),
-        (usage.cache_read_tokens, read),
-        (usage.cache_write_tokens, write),
-        (usage.output_tokens, output),
-    ):
+    for tokens, per_million in counted:
         if tokens:
             if per_million is None:
                 return None
