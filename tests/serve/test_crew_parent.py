@@ -15,7 +15,7 @@ import pytest
 from prefrontal.clock import SystemClock
 from prefrontal.config.schema_service import Server
 from prefrontal.errors import ConfigError, StoreError
-from prefrontal.serve.crew import Crew, listeners
+from prefrontal.serve.crew import Crew, Hand, listeners, pause_s
 
 WORKER = """
 import json, os, signal, sys
@@ -102,3 +102,33 @@ async def test_the_network_needs_a_key_here_too() -> None:
     crew = Crew(Server(host="0.0.0.0", workers=2), config=None, flags={}, clock=SystemClock(), say=print)
     with pytest.raises(ConfigError, match="API key"):
         await crew.run()
+
+
+def test_pauses_double_up_to_a_bound_however_often_a_worker_dies() -> None:
+    """Also after a night in which it could not start once."""
+    assert [pause_s(deaths) for deaths in (1, 2, 3, 4, 9, 5000)] == [0.0, 0.5, 1.0, 2.0, 30.0, 30.0]
+
+
+async def test_a_worker_that_the_system_cannot_start_is_tried_again(tmp_path: Path) -> None:
+    """Too many processes for a moment must not mean one worker less for ever."""
+    crew = crew_of(tmp_path, [])
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+    hand = Hand(0, socket.socket())
+    hand.process = process
+    tries: list[int] = []
+    back = asyncio.Event()
+
+    async def begin(_hand: Hand) -> bool:
+        tries.append(1)
+        if len(tries) == 1:
+            raise BlockingIOError("too many processes")
+        back.set()
+        hand.process = None
+        return True
+
+    crew._begin = begin  # type: ignore[method-assign]
+    async with asyncio.timeout(10.0):
+        await crew._keep(hand)
+    assert back.is_set()
+    assert len(tries) == 2
+    hand.sock.close()

@@ -38,6 +38,8 @@ def nested(levels: int) -> dict[str, Any]:
         (nested(100), "levels"),
         ({"enum": ["x" * MAX_SCHEMA_BYTES]}, "bytes"),
         ({"$ref": "http://127.0.0.1:9/x.json"}, "cannot be used"),
+        ({"anyOf": [{}], "properties": {"a": {"$ref": "#/anyOf/%C2%B2"}}}, "cannot be used"),
+        ({"anyOf": [{}], "properties": {"a": {"$ref": "#/anyOf/" + "1" * 5000}}}, "cannot be used"),
         ({"$id": "http://127.0.0.1:9/a", "$ref": "b"}, "cannot be used"),
         ({"$ref": "file:///etc/hostname"}, "cannot be used"),
         ({"$ref": "#/$defs/missing"}, "cannot be used"),
@@ -46,7 +48,10 @@ def nested(levels: int) -> dict[str, Any]:
         ({"pattern": "(a{1000}){1000}"}, "cannot be used"),
         ({"anyOf": [{"const": n} for n in range(6000)]}, "parts"),
     ],
-    ids=["bomb", "small bomb", "deep", "large", "remote", "remote id", "file", "missing", "type", "broken", "huge", "wide"],
+    ids=[
+        *("bomb", "small bomb", "deep", "large", "remote", "place no number", "place too long"),
+        *("remote id", "file", "missing", "type", "broken", "huge", "wide"),
+    ],
 )
 def test_a_schema_beyond_the_bounds_is_the_callers_mistake(schema: dict[str, Any], said: str) -> None:
     """It is refused with a sentence, at once, before any model is asked."""

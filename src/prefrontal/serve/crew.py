@@ -138,12 +138,15 @@ class Crew:
             if self._stopping:
                 return
             hand.deaths = 1 if self._clock.monotonic() - began > STEADY_S else hand.deaths + 1
-            wait_s = 0.0 if hand.deaths == 1 else min(BACKOFF_MAX_S, BACKOFF_S * 2.0 ** (hand.deaths - 2))
+            wait_s = pause_s(hand.deaths)
             why = f"signal {-code}" if code < 0 else f"status {code}"
             log.error("worker %d ended (%s); it is started again in %g s", hand.index, why, wait_s)
             await self._clock.sleep(wait_s)
-            if not self._stopping and await self._begin(hand):
-                log.warning("worker %d serves again", hand.index)
+            try:
+                if not self._stopping and await self._begin(hand):
+                    log.warning("worker %d serves again", hand.index)
+            except OSError as error:  # no memory, too many processes: it may be over when the next pause is
+                log.error("worker %d cannot be started: %s", hand.index, error)
 
     async def _end(self, stop: Stop) -> None:
         """Let all workers drain; who does not end in time is killed."""
@@ -179,6 +182,12 @@ class Crew:
                 log.error("worker %d did not end in time and is killed", hand.index)
                 with contextlib.suppress(ProcessLookupError):
                     hand.process.kill()
+
+
+def pause_s(deaths: int) -> float:
+    """Return how long to wait before a worker that died so often in a row is started again."""
+    doublings = min(deaths - 2, 16)  # a power without bound is one day too large for a float
+    return 0.0 if deaths < 2 else min(BACKOFF_MAX_S, BACKOFF_S * 2.0**doublings)
 
 
 async def _gone(hand: Hand) -> None:

@@ -26,6 +26,10 @@ from prefrontal.serve.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
+MAX_REFERENCES = 1000
+"""Items of earlier responses that a request may only name (assumed: a long conversation has hundreds): a few bytes each can stand
+for much."""
+
 GONE_HINT = "It was never stored ('store: false'), deleted, another key's, or older than records.responses_days."
 
 
@@ -84,13 +88,20 @@ async def read_request(
 async def _with_items(pf: Prefrontal, messages: tuple[Message, ...], owner: str) -> tuple[Message, ...]:
     """Put the items of earlier responses where a request only names them."""
     found = list(messages)
+    outputs: dict[str, list[Any]] = {}
+    named_so_far = 0
     for i, message in enumerate(messages):
         named = _reference(message)
         if named is None:
             continue
+        named_so_far += 1
+        if named_so_far > MAX_REFERENCES:
+            raise InvalidRequest(f"More than {MAX_REFERENCES} items are referred to.", param=f"input[{i}]")
         place = place_of(named)
-        stored = await pf.conversations.get(place[0], owner) if place is not None else None
-        output = msgspec.json.decode(stored.response)["output"] if stored is not None else []
+        if place is not None and place[0] not in outputs:
+            stored = await pf.conversations.get(place[0], owner)
+            outputs[place[0]] = msgspec.json.decode(stored.response)["output"] if stored is not None else []
+        output = outputs[place[0]] if place is not None else []
         if place is None or place[1] >= len(output):
             raise NotFound(f"Item with id '{named}' not found.", param=f"input[{i}].id", hint=GONE_HINT)
         (found[i],) = parse_items([output[place[1]]])

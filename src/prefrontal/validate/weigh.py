@@ -21,6 +21,9 @@ MAX_NODES = 5_000
 MAX_WEIGHT = 20_000
 """Rules that one value can meet with all references followed (measured: 11 ns each; the rest is a bound on malice)."""
 
+MAX_DIGITS = 6
+"""Digits of a place in a list; a longer number leads nowhere, and a very long one cannot even be read."""
+
 _VALUES = frozenset({"const", "enum", "default", "examples", "required", "type"})
 _MAPS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _SHELVES = frozenset({"$defs", "definitions"})
@@ -123,7 +126,7 @@ class _Scale:
             name = unquote(step).replace("~1", "/").replace("~0", "~")
             if isinstance(found, dict):
                 found = found.get(name)
-            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
+            elif isinstance(found, list) and name.isdecimal() and len(name) <= MAX_DIGITS and int(name) < len(found):
                 found = found[int(name)]
             else:
                 return None

@@ -276,6 +276,11 @@ async def test_items_of_stored_responses_may_be_named_instead_of_sent(house: Any
     with pytest.raises(openai.NotFoundError) as lost:
         await house.gpt.responses.create(model="ollama", input=[{"type": "item_reference", "id": "msg_unknown_3"}, again])
     assert lost.value.param == "input[0].id"
+    for odd in ("msg_x_²", "msg_x_" + "1" * 5000):  # digits, but no number that can be read
+        with pytest.raises(openai.NotFoundError):
+            await house.gpt.responses.create(model="ollama", input=[{"type": "item_reference", "id": odd}, again])
+    with pytest.raises(openai.BadRequestError, match="referred to"):
+        await house.gpt.responses.create(model="ollama", input=[*(named[1:] * 1001), again])
 
 
 async def test_structured_output_through_the_openai_library(house: Any) -> None:

@@ -18,6 +18,9 @@ from prefrontal.providers.responses.seals import seal
 NO_FIELD = "a response of this dialect has no such field"
 Item = dict[str, Any]
 
+PLACE_DIGITS = 6
+"""Digits of an output item's number (assumed: no answer has a million items)."""
+
 
 def item_id(prefix: str, response_id: str, number: int) -> str:
     """Return the id of the output item `number` of a response; the response's own id can be read from it (`place_of`)."""
@@ -28,7 +31,8 @@ def place_of(found: str) -> tuple[str, int] | None:
     """Return (response id, output index) of an item's id; None for one that is not ours."""
     kind, _, rest = found.partition("_")
     response, _, number = rest.rpartition("_")
-    return (f"resp_{response}", int(number)) if kind in ("rs", "msg", "fc", "ctc") and response and number.isdigit() else None
+    numbered = number.isascii() and number.isdigit() and len(number) <= PLACE_DIGITS
+    return (f"resp_{response}", int(number)) if kind in ("rs", "msg", "fc", "ctc") and response and numbered else None
 
 
 def groups(blocks: tuple[Block, ...]) -> Iterator[tuple[Block, ...]]:
