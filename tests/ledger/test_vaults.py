@@ -358,3 +358,34 @@ async def test_while_the_vault_cannot_be_asked_known_keys_hold_for_a_while(clock
     clock.time_s += STALE_S
     with pytest.raises(StoreError):
         await ring.find(digest)
+
+
+class SlowReader(MemoryVault):
+    """One whose first answer of a key is on its way while the key is changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def key_of(self, digest: bytes) -> VirtualKey | None:
+        found = await super().key_of(digest)
+        self.read.set()
+        await self.go_on.wait()
+        return found
+
+
+async def test_a_key_that_is_revoked_while_it_is_read_is_revoked(clock: Any) -> None:
+    """What was read before the change does not take its place afterwards."""
+    vault = SlowReader()
+    await vault.save_key(key(), NOTE)
+    ring = KeyRing(vault=vault, treasury=Treasury(clock=clock, vault=vault), clock=clock)
+    digest = bytes.fromhex(key().hash)
+    reading = asyncio.create_task(ring.find(digest))
+    await vault.read.wait()
+    revoked = msgspec.structs.replace(key(), revoked_s=DAY)
+    await ring.save(revoked, NOTE)
+    vault.go_on.set()
+    assert (await reading).key == revoked
+    known = ring.known(digest)
+    assert known is not None
+    assert known.key == revoked

@@ -43,6 +43,7 @@ class KeyRing:
         self._clock = clock
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._some = False
+        self._changes = 0
         self._looked_at: float | None = None
         self.on_saved: Callable[[], Awaitable[None]] | None = None  # tells other workers of this gateway
 
@@ -81,6 +82,13 @@ class KeyRing:
 
         Raises StoreError.
         """
+        while True:
+            changes = self._changes
+            found = await self._found(digest)
+            if changes == self._changes:  # else what was read may be older than the change, and would outlive it here
+                return found
+
+    async def _found(self, digest: bytes) -> Known:
         before = self._known.get(digest)
         try:
             key = await self._vault.key_of(digest)
@@ -104,6 +112,7 @@ class KeyRing:
         digest = bytes.fromhex(key.hash)
         self._known.pop(digest, None)
         await self._vault.save_key(key, audit)
+        self._changes += 1
         self._some = True
         await self._remember(digest, key)
         if self.on_saved is not None:
@@ -112,6 +121,7 @@ class KeyRing:
     def forget(self) -> None:
         """Ask the vault anew from now on: another process has changed a key."""
         self._known.clear()
+        self._changes += 1
         self._looked_at = None
 
     async def keys(self) -> list[VirtualKey]:
