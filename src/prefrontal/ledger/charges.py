@@ -61,16 +61,16 @@ def charge_row(charge: Charge) -> Row:
     )
 
 
-def charge_rows(record: RequestRecord) -> list[Row]:
-    """Return the charges of a record's attempts as rows."""
-    return [charge_row(charge) for charge in record_charges(record)]
+def charge_rows(record: RequestRecord, settled: set[str] | None = None) -> list[Row]:
+    """Return the charges of a record's attempts as rows; those in `settled` are left out, and forgotten there."""
+    return [charge_row(charge) for charge in record_charges(record, settled)]
 
 
-def record_charges(record: RequestRecord) -> list[Charge]:
-    """Return the charges of a record's attempts, of those that used something."""
+def record_charges(record: RequestRecord, settled: set[str] | None = None) -> list[Charge]:
+    """Return the charges of a record's attempts, of those that used something; for `settled` see `charge_rows`."""
     return [
         Charge(
-            id=charge_id(record.id, number),
+            id=name,
             at_s=record.started_s + attempt.started_ms / 1000.0,
             key_id=record.key_id,
             team=record.team,
@@ -81,8 +81,15 @@ def record_charges(record: RequestRecord) -> list[Charge]:
             cost_pico=None if attempt.cost_usd is None else to_pico(attempt.cost_usd),
         )
         for number, attempt in enumerate(record.attempts)
-        if attempt.usage.source != "unknown"
+        if attempt.usage.source != "unknown" and not _is_settled(name := charge_id(record.id, number), settled)
     ]
+
+
+def _is_settled(name: str, settled: set[str] | None) -> bool:
+    if not settled or name not in settled:
+        return False
+    settled.discard(name)
+    return True
 
 
 def charge_id(request_id: str, number: int) -> str:

@@ -190,6 +190,10 @@ class SqliteLedger:
             self._hand = None
             hand.close()
 
+    def settled(self, charge_id: str) -> None:
+        """Be told that an attempt's charge is seen to, so that its record brings none."""
+        self._writer.settled(charge_id)
+
     def submit(self, ops: list[Op], done: Done) -> None:
         """See `Writer.submit`."""
         self._writer.submit(ops, done)

@@ -65,6 +65,8 @@ class SqliteVault:
     def put_charge(self, charge: Charge) -> None:
         """See `Vault.put_charge`."""
         self._add((PUT_CHARGE, charge_row(charge)))
+        if charge.state == "settled":
+            self._ledger.settled(charge.id)
 
     def drop_charge(self, charge_id: str) -> None:
         """See `Vault.drop_charge`."""

@@ -31,6 +31,9 @@ GROUP_S = 0.05
 GROUP_MAX = 1000
 """Records in one transaction at most (assumed)."""
 
+MAX_SETTLED = 65_536
+"""Charges that are remembered until their records come (assumed: some MB)."""
+
 RETRY_S = 0.5
 """Pause after a failed commit, and how often a full disk is looked at again (assumed)."""
 
@@ -97,6 +100,7 @@ class Writer:
         self._queued: dict[str, Waiting] = {}
         self._writing: dict[str, Waiting] = {}
         self._rows: list[tuple[Row, Row]] = []
+        self._settled: set[str] = set()
         self._ops: list[Op] = []
         self._ops_done: list[Done] = []
         self._ops_writing: list[Op] = []
@@ -174,6 +178,12 @@ class Writer:
                 self._ops_done.append(done)
         if problem is not None:
             done(problem)
+
+    def settled(self, charge_id: str) -> None:
+        """Be told that an attempt's charge is seen to, so that its record brings none; only to spare work."""
+        if len(self._settled) >= MAX_SETTLED:  # of attempts whose records never come
+            self._settled.clear()
+        self._settled.add(charge_id)
 
     def find(self, record_id: str) -> Waiting | None:
         """Return the newest version of a record that is not on disk yet."""
@@ -279,7 +289,7 @@ class Writer:
         if group or self._ops_writing:
             if group and not self._rows:
                 self._rows = [to_rows(record, content, self._encoder) for _, record, content in group.values()]
-            charges = [row for waiting in group.values() for row in charge_rows(waiting.record)]
+            charges = [row for waiting in group.values() for row in charge_rows(waiting.record, self._settled)]
             with nullcontext() if self.turns is None else self.turns.taken():
                 connection.execute("BEGIN IMMEDIATE")
                 _perform(connection, self._ops_writing)
