@@ -33,19 +33,22 @@ def rate_headers(standing: Sequence[RateStanding], path: str, now_s: float) -> H
         headers.append((limit, b"%d" % one.limit))
         if one.remaining is not None and one.reset_s is not None:
             back = _moment(now_s + one.reset_s) if messages else _duration(one.reset_s)
-            headers += ((remaining, b"%d" % one.remaining), (reset, back.encode()))
+            headers += ((remaining, b"%d" % one.remaining), (reset, back))
     return headers
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float) -> bytes:
     """Return a duration as OpenAI writes it: ``120ms``, ``1s``, ``6m0s``."""
     if seconds < 1:
-        return f"{round(seconds * 1000)}ms"
+        return b"%dms" % round(seconds * 1000)
     whole = round(seconds)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    return (f"{hours}h" if hours else "") + (f"{minutes}m" if hours or minutes else "") + f"{whole % 60}s"
+    if whole < 60:
+        return b"%ds" % whole
+    if whole < 3600:
+        return b"%dm%ds" % (whole // 60, whole % 60)
+    return b"%dh%dm%ds" % (whole // 3600, whole % 3600 // 60, whole % 60)
 
 
-def _moment(unix_s: float) -> str:
+def _moment(unix_s: float) -> bytes:
     """Return a moment as Anthropic writes it: RFC 3339, UTC."""
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
