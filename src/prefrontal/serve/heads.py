@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prefrontal.contracts.cache import CACHE_WISHES, CacheNote, CacheWish
@@ -109,8 +110,8 @@ def error_headers(error: PrefrontalError, request_id: str | None) -> Headers:
     if isinstance(trace, str):
         headers.append((b"x-prefrontal-trace", trace.encode()))
     if error.retry_after_s is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
-        headers.append((b"retry-after-ms", b"%d" % max(1, round(error.retry_after_s * 1000))))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+        headers.append((b"retry-after-ms", b"%d" % max(1, math.ceil(error.retry_after_s * 1000))))
     last = error.last if isinstance(error, AllAttemptsFailed) else error
     if error.status == 504 and "stage" in last.details:
         headers.append((b"x-prefrontal-stage", _latin(str(last.details["stage"]))))
