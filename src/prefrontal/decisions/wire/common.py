@@ -31,6 +31,9 @@ TYPE_FIELD = "x_type"
 DIGITS = 9
 """Decimal places of shown probabilities: beyond them an engine's answers to the same question differ (measured: 1e-5)."""
 
+COST_DIGITS = 12
+"""Decimal places of a cost in US dollars that are shown: the rest is binary rounding."""
+
 Lookup = Callable[[str], Question]
 """From the name of a registered type to its question. Raises InvalidRequest for an unknown one."""
 
@@ -183,7 +186,7 @@ def extras(answer: DecisionAnswer, *, confidence: bool) -> dict[str, Any]:
         "x_cached": answer.cached or None,
         "x_similar": answer.similar or None,
         "x_attempts": answer.attempts or None,
-        "x_cost_usd": answer.cost_usd,
+        "x_cost_usd": None if answer.cost_usd is None else round(answer.cost_usd, COST_DIGITS),
         "x_prompt_version": answer.prompt_version,
         "x_degraded": answer.degraded,
         "x_fallback": answer.fallback,
