@@ -25,7 +25,7 @@ from prefrontal.testing.upstream import MockUpstream
 @asynccontextmanager
 async def gateways(url: str, count: int, tmp_path: Path, **settings: Any) -> AsyncIterator[tuple[MockUpstream, list[Prefrontal]]]:
     """As many gateways with one model each at the same upstream, each with its own database."""
-    redis = {"url": url, "timeout_s": 0.5, "replicas": count, **settings.pop("redis", {})}
+    redis = {"url": url, "timeout_s": 2.0, "replicas": count, **settings.pop("redis", {})}
     limits = {"retries": {"attempts": 1}, **settings.pop("limits", {})}
     async with MockUpstream(lambda _: Answer(text="fine")) as upstream, AsyncExitStack() as stack:
         models = {"m": {"profile": "openai-compatible", "endpoint": upstream.base_url}}

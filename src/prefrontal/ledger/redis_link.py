@@ -14,6 +14,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -182,12 +183,17 @@ class RedisLink:
 
     async def _in_time(self, commands: list[Command]) -> list[Any]:
         """Return the answers, errors among them as values. Raises RedisAway after `timeout_s`."""
+        timeout_s, before = self.settings.timeout_s, self.clock.monotonic()
         sending = asyncio.get_running_loop().create_task(self._send(commands))
         try:
-            async with self.clock.timeout(self.settings.timeout_s):
+            async with self.clock.timeout(timeout_s):
                 return await asyncio.shield(sending)
         except TimeoutError:
-            for _ in range(3):  # our own loop may have stood still while the answer lay in the socket
+            if self.clock.monotonic() - before > 1.5 * timeout_s:  # our own loop stood still: nobody can have answered
+                with suppress(TimeoutError):
+                    async with self.clock.timeout(timeout_s):
+                        return await asyncio.shield(sending)
+            for _ in range(3):  # it may have stood still for a moment while the answer lay in the socket
                 await self.clock.sleep(0)
             if sending.done() and not sending.cancelled() and sending.exception() is None:
                 return sending.result()
